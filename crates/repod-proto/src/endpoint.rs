@@ -1,0 +1,129 @@
+//! A repo as seen from outside: its endpoint and the backend behind it.
+
+use crate::ids::{Generation, RepoId};
+use serde::{Deserialize, Serialize};
+
+/// Where a backend is in its life.
+///
+/// `stopped → starting → ready ⇄ unresponsive → stopping → stopped`, plus `hibernated` (asleep, the
+/// next request starts it) and `failed` (parked, or the last start did not come up).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BackendState {
+    /// No process.
+    Stopped,
+    /// A process is coming up.
+    Starting,
+    /// It answers.
+    Ready,
+    /// The process lives but did not answer lately. Slow is not dead: it is never killed for that.
+    Unresponsive,
+    /// It is being ended.
+    Stopping,
+    /// Asleep; the next request starts it.
+    Hibernated,
+    /// It did not come up, or came down too often.
+    Failed,
+}
+
+impl BackendState {
+    /// The state's public name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Unresponsive => "unresponsive",
+            Self::Stopping => "stopping",
+            Self::Hibernated => "hibernated",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether a process belongs to this state.
+    pub const fn is_live(self) -> bool {
+        matches!(self, Self::Starting | Self::Ready | Self::Unresponsive | Self::Stopping)
+    }
+}
+
+/// The process behind an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct BackendInfo {
+    /// Process id.
+    pub pid: u32,
+    /// The loopback port the backend itself listens on.
+    pub port: u16,
+    /// Version the backend reported (`1.18.33`); absent until it has answered.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// When it was started, RFC 3339 in UTC.
+    pub started_at: String,
+}
+
+/// What `ensureRunning` answers: everything a client needs to talk to the repo.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Endpoint {
+    /// The repo's stable id.
+    pub repo_id: RepoId,
+    /// The repository's root (of the main worktree; the directory itself for a bare repository).
+    pub root: String,
+    /// The directory to work in: the worktree the given path lies in.
+    pub directory: String,
+    /// The branch checked out in `directory`; absent when detached or without git.
+    pub branch: Option<String>,
+    /// Base URL, `http://127.0.0.1:<port>`; absent when there has never been a backend.
+    pub url: Option<String>,
+    /// User name for basic authentication.
+    pub username: String,
+    /// Password for basic authentication. Left out by `repod ps`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    /// A URL that carries the credential itself, for clients that can't send one; absent where the
+    /// endpoint doesn't offer it. Left out by `repod ps`.
+    #[serde(default)]
+    pub capability_url: Option<String>,
+    /// Where the backend is in its life.
+    pub state: BackendState,
+    /// Number of the current (or last) backend.
+    pub generation: Generation,
+    /// The process, when there is one.
+    pub backend: Option<BackendInfo>,
+    /// Things the user should know about this backend (a limit that could not be raised, …).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// One row of `repod ps`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RepoSummary {
+    /// The endpoint, without its secrets.
+    #[serde(flatten)]
+    pub endpoint: Endpoint,
+    /// Resident memory of the whole process tree, in bytes; absent without a process.
+    pub rss_bytes: Option<u64>,
+    /// Sessions the backend knows in the repo's root; absent when it could not be asked.
+    pub sessions: Option<u64>,
+    /// How many of them have a turn in flight; absent when it could not be asked.
+    pub busy: Option<u64>,
+    /// Connected clients (established connections to the endpoint); absent without a process.
+    pub clients: Option<u64>,
+    /// Seconds since the backend last had work or a client; absent when busy or without a process.
+    pub idle_seconds: Option<u64>,
+    /// Why the repo is `failed`, or why its record can't be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<crate::ApiError>,
+}
+
+/// `repod status`: the row of `ps`, with its secrets and the places to look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RepoStatus {
+    /// The row of `ps`.
+    #[serde(flatten)]
+    pub summary: RepoSummary,
+    /// The repo's own directory below repod's home.
+    pub state_dir: String,
+    /// The backend's log file.
+    pub log_file: String,
+    /// Starts of the last 60 seconds (parked at 5).
+    pub recent_starts: u32,
+}

@@ -1,0 +1,29 @@
+//! What repod says on its socket, in its files and to its callers: plain data, no I/O.
+//!
+//! The shapes here are a contract. Fields may be added; none is removed or renamed.
+
+mod api;
+mod endpoint;
+mod error;
+pub mod exit;
+pub mod home;
+mod ids;
+
+pub use api::{
+    DaemonInfo, EnsureProgress, EnsureRequest, EnsureStep, GcReport, GcRequest, RestartRequest,
+    ShutdownReport, ShutdownRequest, StatusQuery, StopOutcome, StopReport, StopRequest, StreamItem,
+    Target,
+};
+pub use endpoint::{BackendInfo, BackendState, Endpoint, RepoStatus, RepoSummary};
+pub use error::{ApiError, ErrorBody, ErrorCode};
+pub use home::Home;
+pub use ids::{Generation, RepoId, RepoIdError};
+
+/// Version of the socket API, the first segment of every path.
+pub const API_VERSION: &str = "v1";
+
+/// Version of repod itself, sent by the daemon with every answer in `repod-version`.
+pub const REPOD_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Name of the header that carries [`REPOD_VERSION`].
+pub const VERSION_HEADER: &str = "repod-version";
