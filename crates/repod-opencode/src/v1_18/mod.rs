@@ -1,0 +1,27 @@
+//! What holds for OpenCode 1.18 and the 1.x that follow: the launch, the output, the TUI.
+//!
+//! Facts without another source were read in, or tried on, the 1.18.33 binary.
+
+mod attach;
+mod auth;
+mod cache;
+mod content;
+mod environment;
+mod launch;
+mod npm;
+mod output;
+mod overlay;
+mod user;
+
+pub use attach::{AttachCommand, AttachTarget, attach_command};
+pub use launch::{Launch, LaunchError, LaunchSpec};
+pub use output::{explain_exit, is_port_lost, ready_line};
+
+/// The user name of basic authentication; OpenCode's own default.
+pub const USERNAME: &str = "opencode";
+
+/// The variable that marks a backend and all that descends from it.
+pub const MARKER: &str = "REPOD_BACKEND";
+
+/// The package every config directory is npm-installed with.
+const PLUGIN_PACKAGE: &str = "@opencode-ai/plugin";
