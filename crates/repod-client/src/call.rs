@@ -1,0 +1,330 @@
+//! Typed calls: one method for each verb of the socket API.
+
+use crate::connect::{StartPolicy, connect};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response, header};
+use hyper_util::rt::TokioIo;
+use repod_proto::{
+    ApiError, DaemonInfo, Endpoint, EnsureProgress, EnsureRequest, ErrorBody, ErrorCode, GcReport,
+    GcRequest, Home, RepoStatus, RepoSummary, RestartRequest, ShutdownReport, ShutdownRequest,
+    StopReport, StopRequest, StreamItem,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Largest answer taken in one piece.
+const ANSWER_MAX: usize = 64 * 1024 * 1024;
+/// Largest single line of a streamed answer.
+const LINE_MAX: usize = 1024 * 1024;
+
+/// How often a request is sent whose daemon dies before it answers.
+const TRIES: u32 = 3;
+/// Marks the error of a daemon that died before it answered.
+const HUNG_UP: &str = "hung_up";
+
+/// A way to the daemon of one home. Cheap to make; every call uses a connection of its own.
+#[derive(Clone, Debug)]
+pub struct Client {
+    home: Home,
+    policy: StartPolicy,
+    env: Option<BTreeMap<String, String>>,
+}
+
+impl Client {
+    /// The client of `$REPOD_HOME` (default `~/.opencode`) and of this process's environment.
+    ///
+    /// # Errors
+    /// [`ErrorCode::HomeUnusable`] when neither `REPOD_HOME` nor `HOME` is an absolute path.
+    pub fn from_env() -> Result<Self, ApiError> {
+        let home = Home::from_env(|name| std::env::var_os(name)).ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::HomeUnusable,
+                "neither REPOD_HOME nor HOME is an absolute path",
+            )
+            .hint("set REPOD_HOME to a directory of your own")
+        })?;
+        Ok(Self::new(home).env(current_env()))
+    }
+
+    /// A client of this home, which starts the `repod` on `PATH` when no daemon runs.
+    pub fn new(home: Home) -> Self {
+        Self { home, policy: StartPolicy::FromPath, env: None }
+    }
+
+    /// Whether, and with which binary, a daemon may be started. `Never` also keeps backends from
+    /// being started.
+    #[must_use]
+    pub fn start_policy(mut self, policy: StartPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// The environment a backend gets that has to be started for this client.
+    #[must_use]
+    pub fn env(mut self, env: BTreeMap<String, String>) -> Self {
+        self.env = Some(env);
+        self
+    }
+
+    /// The home this client talks to.
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// The endpoint of the repository `path` lies in; its backend is started when there is none.
+    ///
+    /// # Errors
+    /// What the daemon says, or why it can't be reached.
+    pub async fn ensure_running(&self, path: impl AsRef<Path>) -> Result<Endpoint, ApiError> {
+        self.call(Method::POST, "/v1/ensure", &self.ensure_request(path.as_ref())?).await
+    }
+
+    /// Like [`ensure_running`](Self::ensure_running), and tells what is going on meanwhile.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn ensure_with_progress(
+        &self,
+        path: impl AsRef<Path>,
+        mut progress: impl FnMut(EnsureProgress),
+    ) -> Result<Endpoint, ApiError> {
+        let body = to_json(&self.ensure_request(path.as_ref())?)?;
+        let response = self.send(Method::POST, "/v1/ensure", body, "application/x-ndjson").await?;
+        if !response.status().is_success() {
+            return Err(read_error(response).await);
+        }
+        let mut lines = Lines::new(response.into_body());
+        while let Some(line) = lines.next().await? {
+            match serde_json::from_slice(&line).map_err(|error| garbled(&error.to_string()))? {
+                StreamItem::Progress(item) => progress(item),
+                StreamItem::Ready(endpoint) => return Ok(*endpoint),
+                StreamItem::Error(error) => return Err(error),
+            }
+        }
+        Err(garbled("the answer ended early"))
+    }
+
+    /// Every repo of the home.
+    ///
+    /// # Errors
+    /// When the daemon can't be reached.
+    pub async fn ps(&self) -> Result<Vec<RepoSummary>, ApiError> {
+        self.call(Method::GET, "/v1/ps", &()).await
+    }
+
+    /// One repo.
+    ///
+    /// # Errors
+    /// When the path is not one, or its record can't be used.
+    pub async fn status(&self, path: impl AsRef<Path>) -> Result<RepoStatus, ApiError> {
+        let path = absolute(path.as_ref())?;
+        let query: String = path.bytes().map(escape).collect();
+        self.call(Method::GET, &format!("/v1/status?path={query}"), &()).await
+    }
+
+    /// Ends backends with all their processes.
+    ///
+    /// # Errors
+    /// When the target is not known; what failed for one repo of many is in the report.
+    pub async fn stop(&self, request: &StopRequest) -> Result<StopReport, ApiError> {
+        self.call(Method::POST, "/v1/stop", request).await
+    }
+
+    /// Stops and starts; also unparks a failed repo.
+    ///
+    /// # Errors
+    /// As for `ensure`.
+    pub async fn restart(&self, mut request: RestartRequest) -> Result<Vec<Endpoint>, ApiError> {
+        request.env = request.env.or_else(|| self.env.clone());
+        self.call(Method::POST, "/v1/restart", &request).await
+    }
+
+    /// Clears stale registry entries and left-over processes of backends that are gone.
+    ///
+    /// # Errors
+    /// When the daemon can't be reached.
+    pub async fn gc(&self, request: &GcRequest) -> Result<GcReport, ApiError> {
+        self.call(Method::POST, "/v1/gc", request).await
+    }
+
+    /// Which daemon answers.
+    ///
+    /// # Errors
+    /// When it can't be reached.
+    pub async fn version(&self) -> Result<DaemonInfo, ApiError> {
+        self.call(Method::GET, "/v1/version", &()).await
+    }
+
+    /// Ends the daemon; never starts one for it.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotRunning`] when there is none.
+    pub async fn shutdown(&self, request: &ShutdownRequest) -> Result<ShutdownReport, ApiError> {
+        let never = self.clone().start_policy(StartPolicy::Never);
+        never.call(Method::POST, "/v1/shutdown", request).await
+    }
+
+    fn ensure_request(&self, path: &Path) -> Result<EnsureRequest, ApiError> {
+        Ok(EnsureRequest {
+            path: absolute(path)?,
+            start: self.policy != StartPolicy::Never,
+            env: self.env.clone(),
+            timeout_seconds: None,
+        })
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ApiError> {
+        let body = if method == Method::GET { Bytes::new() } else { to_json(body)? };
+        let response = self.send(method, path, body, "application/json").await?;
+        if !response.status().is_success() {
+            return Err(read_error(response).await);
+        }
+        let body = read_all(response).await?;
+        serde_json::from_slice(&body).map_err(|error| garbled(&error.to_string()))
+    }
+
+    /// Sends a request. Every verb may be repeated, so a daemon that dies before it answers is asked
+    /// again: its standby has taken its place by then, or the next try starts another.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        accept: &str,
+    ) -> Result<Response<Incoming>, ApiError> {
+        let mut tries = 1;
+        loop {
+            match self.send_once(method.clone(), path, body.clone(), accept).await {
+                Err(error) if error.details.contains_key(HUNG_UP) && tries < TRIES => tries += 1,
+                result => return result,
+            }
+        }
+    }
+
+    async fn send_once(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        accept: &str,
+    ) -> Result<Response<Incoming>, ApiError> {
+        let stream = connect(&self.home, &self.policy).await?;
+        let lost = |error: hyper::Error| {
+            ApiError::new(ErrorCode::DaemonUnavailable, format!("the daemon hung up: {error}"))
+                .hint("ask again: it is back within a second")
+                .detail(HUNG_UP, true)
+        };
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "repod")
+            .header(header::ACCEPT, accept)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| ApiError::new(ErrorCode::InvalidRequest, error.to_string()))?;
+        sender.send_request(request).await.map_err(lost)
+    }
+}
+
+/// This process's environment as far as it is UTF-8 (JSON can't carry the rest).
+fn current_env() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+fn absolute(path: &Path) -> Result<String, ApiError> {
+    let path: PathBuf = std::path::absolute(path).map_err(|error| {
+        ApiError::new(ErrorCode::PathNotFound, format!("`{}`: {error}", path.display()))
+    })?;
+    path.into_os_string().into_string().map_err(|path| {
+        let message =
+            format!("`{}` is not UTF-8, and OpenCode can't open such a path", path.display());
+        ApiError::new(ErrorCode::PathNotUtf8, message).hint("rename the directory")
+    })
+}
+
+/// Percent-encodes one byte of a query value unless it is harmless everywhere.
+fn escape(byte: u8) -> String {
+    match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    }
+}
+
+fn to_json(body: &impl Serialize) -> Result<Bytes, ApiError> {
+    serde_json::to_vec(body)
+        .map(Bytes::from)
+        .map_err(|error| ApiError::new(ErrorCode::InvalidRequest, error.to_string()))
+}
+
+fn garbled(cause: &str) -> ApiError {
+    ApiError::new(ErrorCode::DaemonUnavailable, format!("the daemon's answer can't be read: {cause}"))
+        .hint("`repod version` shows whether the daemon is of another version; `repod shutdown` lets a new one start")
+}
+
+async fn read_all(response: Response<Incoming>) -> Result<Bytes, ApiError> {
+    let body = Limited::new(response.into_body(), ANSWER_MAX);
+    body.collect().await.map(|body| body.to_bytes()).map_err(|error| garbled(&error.to_string()))
+}
+
+async fn read_error(response: Response<Incoming>) -> ApiError {
+    let status = response.status();
+    match read_all(response).await {
+        Err(error) => error,
+        Ok(body) => match serde_json::from_slice::<ErrorBody>(&body) {
+            Ok(body) => body.error,
+            Err(_) => garbled(&format!("HTTP {status} without an error body")),
+        },
+    }
+}
+
+/// Lines of a streamed body.
+struct Lines {
+    body: Incoming,
+    buffer: Vec<u8>,
+}
+
+impl Lines {
+    fn new(body: Incoming) -> Self {
+        Self { body, buffer: Vec::new() }
+    }
+
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, ApiError> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let rest = self.buffer.split_off(end + 1);
+                let mut line = std::mem::replace(&mut self.buffer, rest);
+                line.pop();
+                return Ok(Some(line));
+            }
+            if self.buffer.len() > LINE_MAX {
+                return Err(garbled("a line of it is too long"));
+            }
+            match self.body.frame().await {
+                None if self.buffer.is_empty() => return Ok(None),
+                None => return Ok(Some(std::mem::take(&mut self.buffer))),
+                Some(Err(error)) => return Err(garbled(&error.to_string())),
+                Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref() {
+                        self.buffer.extend_from_slice(data);
+                    }
+                }
+            }
+        }
+    }
+}
