@@ -1,0 +1,165 @@
+//! The socket API: HTTP/1.1 and JSON on `repod.sock`. Translates, and calls one operation each.
+
+mod answer;
+mod listener;
+
+pub(crate) use listener::{Peer, PeerListener};
+
+use crate::daemon::Daemon;
+use crate::ops;
+use answer::{Body, Failure, Query};
+use axum::Json;
+use axum::Router;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use repod_proto::{
+    ApiError, DaemonInfo, EnsureRequest, ErrorCode, GcReport, GcRequest, REPOD_VERSION, RepoStatus,
+    RepoSummary, RestartRequest, ShutdownReport, ShutdownRequest, StatusQuery, StopReport,
+    StopRequest, VERSION_HEADER,
+};
+use std::sync::Arc;
+use utoipa::OpenApi;
+
+type App = State<Arc<Daemon>>;
+
+/// Every route there is.
+pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
+    Router::new()
+        .route("/v1/ensure", post(ensure))
+        .route("/v1/ps", get(ps))
+        .route("/v1/status", get(status))
+        .route("/v1/stop", post(stop))
+        .route("/v1/restart", post(restart))
+        .route("/v1/gc", post(gc))
+        .route("/v1/shutdown", post(shutdown))
+        .route("/v1/version", get(version))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_route)
+        .layer(middleware::from_fn(admit))
+        .with_state(daemon)
+}
+
+/// Only the user who owns the daemon may speak to it.
+async fn admit(ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
+    let mut response = if peer.is_owner() {
+        next.run(request).await
+    } else {
+        let message = format!("this daemon belongs to another user (you are uid {})", peer.uid());
+        Failure(ApiError::new(ErrorCode::Forbidden, message)).into_response()
+    };
+    response.headers_mut().insert(VERSION_HEADER, HeaderValue::from_static(REPOD_VERSION));
+    response
+}
+
+async fn no_such_route(request: Request) -> Failure {
+    let message = format!("there is no `{} {}`", request.method(), request.uri().path());
+    Failure(ApiError::new(ErrorCode::NoSuchRoute, message).hint("see docs/openapi.json"))
+}
+
+/// ensureRunning. With `Accept: application/x-ndjson` progress is streamed, one `StreamItem` a line.
+#[utoipa::path(post, path = "/v1/ensure", request_body = EnsureRequest,
+    responses((status = 200, body = repod_proto::Endpoint), (status = "default", body = repod_proto::ErrorBody)))]
+async fn ensure(
+    State(daemon): App,
+    headers: HeaderMap,
+    Body(request): Body<EnsureRequest>,
+) -> Result<Response, Failure> {
+    let accept = headers.get(header::ACCEPT).map(HeaderValue::as_bytes);
+    if accept == Some(b"application/x-ndjson") {
+        return Ok(answer::ndjson(ops::ensure_stream(daemon, request)));
+    }
+    Ok(Json(ops::ensure(&daemon, request).await?).into_response())
+}
+
+/// Every repo of this home.
+#[utoipa::path(get, path = "/v1/ps",
+    responses((status = 200, body = Vec<RepoSummary>), (status = "default", body = repod_proto::ErrorBody)))]
+async fn ps(State(daemon): App) -> Result<Json<Vec<RepoSummary>>, Failure> {
+    Ok(Json(ops::ps(&daemon).await?))
+}
+
+/// One repo in full.
+#[utoipa::path(get, path = "/v1/status", params(("path" = String, Query, description = "an absolute path in the repo")),
+    responses((status = 200, body = RepoStatus), (status = "default", body = repod_proto::ErrorBody)))]
+async fn status(
+    State(daemon): App,
+    Query(query): Query<StatusQuery>,
+) -> Result<Json<RepoStatus>, Failure> {
+    Ok(Json(ops::status(&daemon, &query.path).await?))
+}
+
+/// End backends with everything they started.
+#[utoipa::path(post, path = "/v1/stop", request_body = StopRequest,
+    responses((status = 200, body = StopReport), (status = "default", body = repod_proto::ErrorBody)))]
+async fn stop(
+    State(daemon): App,
+    Body(request): Body<StopRequest>,
+) -> Result<Json<StopReport>, Failure> {
+    Ok(Json(ops::stop(&daemon, &request.target).await?))
+}
+
+/// Stop and start; unparks a failed repo.
+#[utoipa::path(post, path = "/v1/restart", request_body = RestartRequest,
+    responses((status = 200, body = Vec<repod_proto::Endpoint>), (status = "default", body = repod_proto::ErrorBody)))]
+async fn restart(
+    State(daemon): App,
+    Body(request): Body<RestartRequest>,
+) -> Result<Json<Vec<repod_proto::Endpoint>>, Failure> {
+    Ok(Json(ops::restart(&daemon, request).await?))
+}
+
+/// Clear stale registry entries and left-over processes.
+#[utoipa::path(post, path = "/v1/gc", request_body = GcRequest,
+    responses((status = 200, body = GcReport), (status = "default", body = repod_proto::ErrorBody)))]
+async fn gc(State(daemon): App, Body(request): Body<GcRequest>) -> Result<Json<GcReport>, Failure> {
+    Ok(Json(ops::gc(&daemon, &request).await?))
+}
+
+/// End the daemon.
+#[utoipa::path(post, path = "/v1/shutdown", request_body = ShutdownRequest,
+    responses((status = 200, body = ShutdownReport), (status = "default", body = repod_proto::ErrorBody)))]
+async fn shutdown(
+    State(daemon): App,
+    Body(request): Body<ShutdownRequest>,
+) -> Result<Json<ShutdownReport>, Failure> {
+    Ok(Json(ops::shutdown(&daemon, &request).await?))
+}
+
+/// Which daemon this is.
+#[utoipa::path(get, path = "/v1/version", responses((status = 200, body = DaemonInfo)))]
+async fn version(State(daemon): App) -> Json<DaemonInfo> {
+    Json(daemon.info())
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    paths(ensure, ps, status, stop, restart, gc, shutdown, version),
+    components(schemas(repod_proto::StreamItem)),
+    info(
+        title = "repod socket API",
+        description = "HTTP/1.1 and JSON on `repod.sock`; only the owner's uid is let in."
+    )
+)]
+struct Document;
+
+/// The OpenAPI document, made from the types.
+pub(crate) fn openapi() -> String {
+    Document::openapi().to_pretty_json().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_checked_in_document_is_the_one_made_from_the_types() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+        let checked_in = fs_err::read_to_string(file).unwrap();
+        assert_eq!(
+            checked_in.trim_end(),
+            super::openapi().trim_end(),
+            "write it anew: repod openapi > docs/openapi.json"
+        );
+    }
+}

@@ -1,0 +1,560 @@
+//! The one task that owns a backend. It feeds the pure [`Lifecycle`] with what happened and carries
+//! out the effects it asks for; nobody else changes anything of this repo.
+//!
+//! What takes time runs beside it in `tasks` and comes back as [`Done`], so that a stop is heard
+//! while a start is under way.
+
+use super::bring_up::{self, Booted, Held, Intended};
+use super::health::Health;
+use super::view::View;
+use super::{Activity, Asked, Reply, Request, Shared, Stopped, Swept, adopt, failure, strays};
+use crate::fault;
+use crate::registry::{BackendRecord, Record};
+use crate::repo::Repo;
+use repod_opencode::BackendClient;
+use repod_proto::home::RepoDir;
+use repod_proto::{ApiError, BackendState, EnsureStep, ErrorCode, Generation, Home};
+use repod_supervisor::files::LockFile;
+use repod_supervisor::identity::ProcessHandle;
+use repod_supervisor::launcher::{ExitReason, HeldChild, RunningChild};
+use repod_supervisor::lifecycle::{Effect, Event, Failure, Lifecycle, Token};
+use repod_supervisor::terminate::{Grace, Terminated, terminate};
+use repod_supervisor::tree::{ProcessTree, TreeError};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+
+/// Callers that may wait for one start.
+const WAITING_MAX: usize = 1024;
+/// Progress of a start, for people; more than this is skipped.
+const STEPS_MAX: usize = 8;
+
+/// What a task beside the actor brings back.
+enum Done {
+    Event(Event),
+    Slot(Token, Option<OwnedSemaphorePermit>),
+    Held(Generation, Result<Box<Held>, ApiError>),
+    Booted(Generation, Result<Booted, ApiError>),
+    Exited(Generation, ExitReason),
+    Terminated(Generation, Result<Terminated, TreeError>),
+}
+
+/// A place in the queue of starts: still waited for, or had.
+enum Slot {
+    Waiting(AbortHandle),
+    Had(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit),
+}
+
+pub(super) struct Actor {
+    shared: Arc<Shared>,
+    dir: RepoDir,
+    repo: Arc<Repo>,
+    _lock: LockFile,
+    record: Record,
+    life: Lifecycle,
+    publish: watch::Sender<Arc<View>>,
+    activity: Activity,
+    born: Instant,
+    /// The environment of whoever asked last; what the next start gets.
+    env: Option<BTreeMap<String, String>>,
+    wanting: Vec<Reply<Arc<View>>>,
+    stopping: Vec<Reply<Stopped>>,
+    stopped: Stopped,
+    tasks: JoinSet<Done>,
+    slots: BTreeMap<Token, Slot>,
+    held: Option<HeldChild>,
+    alive: Option<Arc<ProcessHandle>>,
+    boot: Option<(tokio::time::Instant, Option<AbortHandle>)>,
+    health: Option<Health>,
+    was_ready: bool,
+    cleared: bool,
+    steps: (mpsc::Sender<EnsureStep>, mpsc::Receiver<EnsureStep>),
+    detail: Option<EnsureStep>,
+}
+
+impl Actor {
+    pub(super) fn new(
+        home: &Home,
+        shared: Arc<Shared>,
+        record: Record,
+        lock: LockFile,
+        (publish, activity): (watch::Sender<Arc<View>>, Activity),
+    ) -> Self {
+        let life = match (record.state, &record.failure) {
+            (BackendState::Failed, Some(error)) => {
+                let parked = error.code == ErrorCode::BackendParked;
+                Lifecycle::failed(record.generation, Failure::Start(error.clone()), parked)
+            }
+            (BackendState::Hibernated, _) => Lifecycle::hibernated(record.generation),
+            _ => Lifecycle::new(record.generation),
+        };
+        Self {
+            shared,
+            dir: home.repo(&record.repo_id),
+            repo: Arc::new(record.repo()),
+            _lock: lock,
+            record,
+            life,
+            publish,
+            activity,
+            born: Instant::now(),
+            env: None,
+            wanting: Vec::new(),
+            stopping: Vec::new(),
+            stopped: Stopped::default(),
+            tasks: JoinSet::new(),
+            slots: BTreeMap::new(),
+            held: None,
+            alive: None,
+            boot: None,
+            health: None,
+            was_ready: false,
+            cleared: false,
+            steps: mpsc::channel(STEPS_MAX),
+            detail: None,
+        }
+    }
+
+    /// Lives as long as the daemon does.
+    pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        self.take_over().await;
+        loop {
+            tokio::select! {
+                request = requests.recv() => match request {
+                    Some(request) => self.request(request).await,
+                    None => break,
+                },
+                Some(done) = self.tasks.join_next() => self.done(done).await,
+                Some(step) = self.steps.1.recv() => {
+                    self.detail = Some(step);
+                    self.show();
+                }
+                answered = probe(&mut self.health) => self.probed(answered).await,
+            }
+        }
+    }
+
+    /// Adopts the backend that an earlier daemon left, or clears the entry of one that is gone.
+    async fn take_over(&mut self) {
+        let Some(backend) = self.record.backend.clone() else {
+            self.show();
+            return;
+        };
+        match adopt::find(&backend, self.record.state).await {
+            Some((running, found)) => {
+                tracing::info!(repo = %self.repo.id, pid = backend.identity.pid, ?found, "adopted");
+                let generation = self.record.generation;
+                self.was_ready = backend.version.is_some();
+                self.boot = Some((bring_up::deadline(&self.shared), None));
+                self.watch_exit(generation, running);
+                let event = Event::Adopted {
+                    generation,
+                    process: backend.identity,
+                    version: backend.version,
+                    found,
+                };
+                self.feed(event).await;
+            }
+            None => {
+                tracing::info!(repo = %self.repo.id, pid = backend.identity.pid, "its backend is gone");
+                self.cleared = true;
+                self.record.backend = None;
+                self.refresh_record();
+                if let Err(error) = self.persist().await {
+                    tracing::error!(repo = %self.repo.id, %error, "the stale entry can't be cleared");
+                }
+                // Only what carries the marker of that very start is ended.
+                strays::end(&backend.marker, &[], false).await;
+            }
+        }
+        self.detail = None;
+        self.show();
+    }
+
+    async fn request(&mut self, request: Request) {
+        match request {
+            Request::Ensure(asked, reply) => self.want(asked, reply, Event::Ensure).await,
+            Request::Restart(asked, reply) => self.want(asked, reply, Event::Restart).await,
+            Request::Stop(reply) => {
+                self.stopped.was_running = self.life.state().is_live();
+                self.stopping.push(reply);
+                self.feed(Event::Stop).await;
+            }
+            Request::Sweep { dry_run, reply } => {
+                let swept = self.sweep(dry_run).await;
+                let _ = reply.send(Ok(swept));
+            }
+        }
+    }
+
+    async fn want(&mut self, asked: Asked, reply: Reply<Arc<View>>, event: Event) {
+        if self.wanting.len() >= WAITING_MAX {
+            let message = format!("{WAITING_MAX} callers wait for this repo already");
+            let _ = reply.send(Err(ApiError::new(ErrorCode::Overloaded, message)));
+            return;
+        }
+        self.env = asked.env.or(self.env.take());
+        self.wanting.push(reply);
+        self.feed(event).await;
+    }
+
+    /// Left-overs are looked for where no start can be under way: here, between two events.
+    async fn sweep(&mut self, dry_run: bool) -> Swept {
+        let keep = match self.life.state() {
+            BackendState::Starting | BackendState::Stopping => return Swept::default(),
+            _ => {
+                self.record.backend.iter().map(|backend| backend.marker.clone()).collect::<Vec<_>>()
+            }
+        };
+        let prefix = self.shared.marker_prefix_of(&self.repo.id);
+        let processes = strays::end(&prefix, &keep, dry_run).await;
+        let cleared = self.cleared;
+        self.cleared &= dry_run;
+        Swept { cleared, processes }
+    }
+
+    async fn done(&mut self, done: Result<Done, JoinError>) {
+        let generation = self.life.generation();
+        let event = match done {
+            Ok(Done::Event(event)) => event,
+            Ok(Done::Slot(token, permit)) => match (self.slots.get_mut(&token), permit) {
+                (Some(slot), Some(permit)) => {
+                    *slot = Slot::Had(permit);
+                    fault::point(&self.shared.home, "slot");
+                    Event::SlotGranted { token }
+                }
+                // Given back meanwhile, or the daemon is ending.
+                _ => return,
+            },
+            Ok(Done::Held(generation, Ok(held))) => self.held(generation, *held),
+            Ok(Done::Held(generation, Err(error)) | Done::Booted(generation, Err(error))) => {
+                let error = failure::with_tail(error, &self.tail());
+                Event::StartFailed { generation, error }
+            }
+            Ok(Done::Booted(generation, Ok(booted))) => self.booted(generation, booted),
+            Ok(Done::Exited(generation, reason)) => self.exited(generation, reason),
+            Ok(Done::Terminated(generation, Ok(ended))) => {
+                self.stopped.processes = ended.ended;
+                if ended.survivors.is_empty() {
+                    Event::Ended { generation }
+                } else {
+                    Event::EndFailed { generation, survivors: ended.survivors }
+                }
+            }
+            Ok(Done::Terminated(generation, Err(error))) => {
+                tracing::error!(repo = %self.repo.id, %error, "its processes can't be looked for");
+                Event::EndFailed { generation, survivors: Vec::new() }
+            }
+            Err(error) if error.is_cancelled() => return,
+            Err(error) => {
+                // A task that panicked would leave the machine waiting; both of these are ignored
+                // where they don't apply.
+                tracing::error!(repo = %self.repo.id, %error, "a task of this repo broke off");
+                self.feed(Event::EndFailed { generation, survivors: Vec::new() }).await;
+                let error =
+                    ApiError::new(ErrorCode::Internal, format!("the start broke off: {error}"));
+                Event::StartFailed { generation, error }
+            }
+        };
+        self.feed(event).await;
+    }
+
+    fn held(&mut self, generation: Generation, held: Held) -> Event {
+        fault::point(&self.shared.home, "held");
+        let process = held.child.identity().clone();
+        self.held = Some(held.child);
+        self.boot = Some((held.deadline, None));
+        self.record.backend = Some(held.record);
+        Event::Spawned { generation, process }
+    }
+
+    fn booted(&mut self, generation: Generation, booted: Booted) -> Event {
+        fault::point(&self.shared.home, "booted");
+        self.was_ready = true;
+        if let Some(backend) = &mut self.record.backend {
+            backend.port = booted.port;
+            backend.version = Some(booted.version.clone());
+            // The endpoint is the backend's own address for now; a gateway takes its place here.
+            self.record.url = Some(format!("http://127.0.0.1:{}", booted.port));
+            self.record.password = Some(backend.password.clone());
+        }
+        Event::Ready { generation, version: booted.version }
+    }
+
+    fn exited(&mut self, generation: Generation, reason: ExitReason) -> Event {
+        let booting = matches!(self.boot, Some((_, Some(_))));
+        tracing::warn!(repo = %self.repo.id, %generation, %reason, "the backend ended");
+        if booting && repod_opencode::is_port_lost(&self.tail()) {
+            Event::PortLost { generation }
+        } else {
+            Event::Exited { generation, reason }
+        }
+    }
+
+    async fn probed(&mut self, answered: bool) {
+        let generation = self.life.generation();
+        let event = if answered {
+            Event::ProbeAnswered { generation }
+        } else {
+            Event::ProbeFailed { generation }
+        };
+        self.feed(event).await;
+    }
+
+    /// Feeds an event and carries out what follows, until nothing does.
+    async fn feed(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let before = self.life.state();
+            let effects = self.life.on(event, self.now());
+            let state = self.life.state();
+            if state != before {
+                tracing::info!(repo = %self.repo.id, state = state.as_str(),
+                    generation = %self.life.generation(), "state");
+                self.detail = None;
+            }
+            if !matches!(state, BackendState::Ready | BackendState::Unresponsive) {
+                self.health = None;
+            }
+            self.refresh_record();
+            self.show();
+            let mut refused = None;
+            for effect in effects {
+                if let Some(error) = &refused
+                    && matches!(
+                        effect,
+                        Effect::Spawn { .. } | Effect::Release { .. } | Effect::AwaitReady { .. }
+                    )
+                {
+                    let generation = self.life.generation();
+                    events.push_back(Event::StartFailed {
+                        generation,
+                        error: ApiError::clone(error),
+                    });
+                    break;
+                }
+                if matches!(effect, Effect::Persist) {
+                    if let Err(error) = self.persist().await {
+                        tracing::error!(repo = %self.repo.id, %error, "the record can't be written");
+                        refused = Some(error);
+                    } else if self.held.is_some() {
+                        fault::point(&self.shared.home, "recorded");
+                    }
+                } else {
+                    events.extend(self.carry_out(effect));
+                }
+            }
+            if self.health.is_none()
+                && matches!(state, BackendState::Ready | BackendState::Unresponsive)
+            {
+                self.start_probing();
+                fault::point(&self.shared.home, "ready");
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Persist => {}
+            Effect::AcquireSlot { token } => self.acquire_slot(token),
+            Effect::ReleaseSlot { token } => {
+                if let Some(Slot::Waiting(waiting)) = self.slots.remove(&token) {
+                    waiting.abort();
+                }
+            }
+            Effect::Spawn { generation } => self.spawn(generation),
+            Effect::Release { generation } => return self.release(generation),
+            Effect::AwaitReady { generation } => self.await_ready(generation),
+            Effect::Terminate { generation } => return self.terminate(generation),
+            Effect::ScheduleRestart { token, after_ms } => {
+                self.tasks.spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(after_ms)).await;
+                    Done::Event(Event::RestartDue { token })
+                });
+            }
+            Effect::AnswerReady => self.answer_all(&Ok(self.view())),
+            Effect::AnswerFailed { failure, parked } => {
+                self.answer_all(&Err(self.explain(&failure, parked)));
+            }
+            Effect::AnswerStopped => {
+                let stopped = std::mem::take(&mut self.stopped);
+                for reply in self.stopping.drain(..) {
+                    let _ = reply.send(Ok(stopped));
+                }
+            }
+            Effect::AnswerStopFailed { failure } => {
+                let error = self.explain(&failure, false);
+                for reply in self.stopping.drain(..) {
+                    let _ = reply.send(Err(error.clone()));
+                }
+            }
+            // Nobody asks for hibernation yet.
+            Effect::RefuseHibernate => {}
+        }
+        None
+    }
+
+    fn answer_all(&mut self, answer: &Result<Arc<View>, ApiError>) {
+        for reply in self.wanting.drain(..) {
+            // A caller who left cancels nothing.
+            let _ = reply.send(answer.clone());
+        }
+    }
+
+    fn acquire_slot(&mut self, token: Token) {
+        let slots = Arc::clone(&self.shared.slots);
+        let waiting =
+            self.tasks.spawn(async move { Done::Slot(token, slots.acquire_owned().await.ok()) });
+        self.slots.insert(token, Slot::Waiting(waiting));
+    }
+
+    fn spawn(&mut self, generation: Generation) {
+        (self.was_ready, self.record.backend, self.boot) = (false, None, None);
+        let intended = Intended {
+            shared: Arc::clone(&self.shared),
+            repo: Arc::clone(&self.repo),
+            dir: self.dir.clone(),
+            generation,
+            env: self.env.clone(),
+            steps: self.steps.0.clone(),
+        };
+        self.tasks
+            .spawn(async move { Done::Held(generation, intended.hold().await.map(Box::new)) });
+    }
+
+    fn release(&mut self, generation: Generation) -> Option<Event> {
+        match self.held.take()?.release() {
+            Ok(running) => {
+                fault::point(&self.shared.home, "released");
+                self.watch_exit(generation, running);
+                None
+            }
+            Err(error) => {
+                let error = ApiError::new(ErrorCode::StartFailed, error.to_string());
+                Some(Event::StartFailed { generation, error })
+            }
+        }
+    }
+
+    fn watch_exit(&mut self, generation: Generation, mut running: RunningChild) {
+        // A hold of its own, for those who only look: the other goes with the wait.
+        self.alive = running.identity().verify().ok().flatten().map(Arc::new);
+        self.tasks.spawn(async move {
+            let reason = running.wait().await.unwrap_or(ExitReason::Unknown);
+            Done::Exited(generation, reason)
+        });
+    }
+
+    fn await_ready(&mut self, generation: Generation) {
+        let (Some(backend), Some((deadline, booting))) =
+            (self.record.backend.clone(), &mut self.boot)
+        else {
+            return;
+        };
+        let boot = bring_up::boot(backend, self.dir.backend_log(), *deadline, self.steps.0.clone());
+        *booting = Some(self.tasks.spawn(async move { Done::Booted(generation, boot.await) }));
+    }
+
+    fn terminate(&mut self, generation: Generation) -> Option<Event> {
+        if let Some((_, Some(booting))) = self.boot.take() {
+            booting.abort();
+        }
+        // A child that was never released ends by itself when this is dropped.
+        self.held = None;
+        let Some(backend) = self.record.backend.clone() else {
+            return Some(Event::Ended { generation });
+        };
+        let polite = self.was_ready;
+        self.tasks.spawn(async move {
+            let tree = ProcessTree::new(Some(backend.identity.clone()), backend.marker.clone());
+            let ended = terminate(tree, dispose(backend, polite), Grace::default()).await;
+            Done::Terminated(generation, ended)
+        });
+        None
+    }
+
+    fn start_probing(&mut self) {
+        if let Some(backend) = &self.record.backend {
+            let (port, password) = (backend.port, backend.password.clone());
+            self.health = Some(Health::watch(port, password, self.activity.clone()));
+        }
+    }
+
+    fn explain(&self, failure: &Failure, parked: bool) -> ApiError {
+        failure::explain(failure, parked, self.was_ready, &self.tail())
+    }
+
+    fn tail(&self) -> String {
+        self.record
+            .backend
+            .as_ref()
+            .map(|b| bring_up::tail(&self.dir, b.log_offset))
+            .unwrap_or_default()
+    }
+
+    /// Takes over into the record what the machine says.
+    fn refresh_record(&mut self) {
+        self.record.state = self.life.state();
+        self.record.generation = self.life.generation();
+        if let Some(failed) = self.life.failure()
+            && self.record.failure.is_none()
+        {
+            self.record.failure = Some(self.explain(failed, self.life.is_parked()));
+        }
+        if self.life.failure().is_none() {
+            self.record.failure = None;
+        }
+        if self.life.process().is_none() && !self.record.state.is_live() {
+            self.record.backend = None;
+        }
+        if self.life.process().is_none() {
+            self.alive = None;
+        }
+    }
+
+    async fn persist(&mut self) -> Result<(), ApiError> {
+        let (record, dir) = (self.record.clone(), self.dir.clone());
+        let written = tokio::task::spawn_blocking(move || record.write(&dir)).await;
+        written.unwrap_or_else(|error| Err(ApiError::new(ErrorCode::Internal, error.to_string())))
+    }
+
+    fn view(&self) -> Arc<View> {
+        let mut view = View::of(&self.record);
+        view.alive = self.alive.clone();
+        view.step = self.detail.or(self.life.step());
+        view.recent_starts = self.life.recent_starts(self.now());
+        Arc::new(view)
+    }
+
+    fn show(&self) {
+        self.publish.send_replace(self.view());
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The polite phase of an end: sessions are closed and their tools ended by OpenCode itself. One
+/// that was never ready has nothing to close, and would not answer.
+async fn dispose(backend: BackendRecord, polite: bool) {
+    if polite {
+        let client = BackendClient::new(backend.port, backend.password);
+        if let Err(error) = client.dispose_all().await {
+            tracing::debug!(%error, "it could not be asked to close its sessions");
+        }
+    }
+}
+
+async fn probe(health: &mut Option<Health>) -> bool {
+    match health {
+        Some(health) => match health.next().await {
+            Some(answered) => answered,
+            // The prober only ends with its backend.
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,198 @@
+//! A repo's backend as the rest of the daemon sees it: a handle to ask, a view to read.
+//!
+//! One task (`actor`) owns each backend and alone changes its state. Everybody else sends it a
+//! request or reads the view it publishes; a warm `ensure` is one such read.
+
+mod actor;
+mod adopt;
+mod bring_up;
+mod failure;
+mod health;
+mod shared;
+pub(crate) mod strays;
+mod view;
+
+pub(crate) use shared::Shared;
+pub(crate) use view::View;
+
+use crate::registry::Record;
+use crate::repo::Repo;
+use repod_proto::{ApiError, ErrorCode, Home};
+use repod_supervisor::files::LockFile;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Requests that may wait for one backend's task. It answers each at once or notes it, so that this
+/// many waiting ones mean that something is wrong.
+const REQUESTS_MAX: usize = 1024;
+/// How long an adoption, or the word of a death, is waited for before the state is told as it is.
+const SETTLE_LIMIT: Duration = Duration::from_secs(5);
+
+/// What a caller brings along for a start that may be needed.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    /// The caller's environment.
+    pub(crate) env: Option<BTreeMap<String, String>>,
+}
+
+/// How a stop went.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Stopped {
+    pub(crate) was_running: bool,
+    pub(crate) processes: u32,
+}
+
+/// What a sweep cleared.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Swept {
+    pub(crate) cleared: bool,
+    pub(crate) processes: u32,
+}
+
+type Reply<T> = oneshot::Sender<Result<T, ApiError>>;
+
+/// What can be asked of a backend's task.
+#[derive(Debug)]
+enum Request {
+    Ensure(Asked, Reply<Arc<View>>),
+    Restart(Asked, Reply<Arc<View>>),
+    Stop(Reply<Stopped>),
+    Sweep { dry_run: bool, reply: Reply<Swept> },
+}
+
+/// The way to one repo's backend. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct RepoHandle {
+    repo: Arc<Repo>,
+    requests: mpsc::Sender<Request>,
+    views: watch::Receiver<Arc<View>>,
+    /// When it was last asked for or had a client, in milliseconds since `born`.
+    touched: Arc<AtomicU64>,
+    born: Instant,
+}
+
+/// Takes a repo under management: its task lives as long as the daemon.
+pub(crate) fn manage(
+    home: &Home,
+    shared: Arc<Shared>,
+    record: Record,
+    lock: LockFile,
+) -> RepoHandle {
+    let repo = Arc::new(record.repo());
+    let (requests, received) = mpsc::channel(REQUESTS_MAX);
+    let (publish, views) = watch::channel(Arc::new(View::unverified(&record)));
+    let touched = Arc::new(AtomicU64::new(0));
+    let handle = RepoHandle { repo, requests, views, touched, born: Instant::now() };
+    let actor = actor::Actor::new(home, shared, record, lock, (publish, handle.activity()));
+    tokio::spawn(actor.run(received));
+    handle
+}
+
+impl RepoHandle {
+    pub(crate) fn repo(&self) -> &Repo {
+        &self.repo
+    }
+
+    /// The state as last published.
+    pub(crate) fn view(&self) -> Arc<View> {
+        Arc::clone(&self.views.borrow())
+    }
+
+    /// The state once it is known what an earlier daemon left, which takes a probe at most.
+    pub(crate) async fn settled(&self) -> Arc<View> {
+        let mut views = self.views.clone();
+        let known = views.wait_for(|view| !view.is_adopting() && !view.has_just_died());
+        let _ = tokio::time::timeout(SETTLE_LIMIT, known).await;
+        self.view()
+    }
+
+    /// Every change of it from now on.
+    pub(crate) fn watch(&self) -> watch::Receiver<Arc<View>> {
+        self.views.clone()
+    }
+
+    /// Two roots must not share an id silently.
+    pub(crate) fn check_same(&self, asked: &Repo) -> Result<(), ApiError> {
+        if self.repo.identity == asked.identity {
+            return Ok(());
+        }
+        let message = format!(
+            "`{}` and `{}` have the same repo id `{}`",
+            asked.identity.display(),
+            self.repo.identity.display(),
+            asked.id
+        );
+        Err(ApiError::new(ErrorCode::RepoIdCollision, message)
+            .hint("rename the directory of one of them: the id is made of its name and its path"))
+    }
+
+    /// The view of a backend that answers, which is started if there is none.
+    pub(crate) async fn ensure(&self, asked: Asked) -> Result<Arc<View>, ApiError> {
+        self.touch();
+        self.ask(|reply| Request::Ensure(asked, reply)).await
+    }
+
+    /// Stops and starts it.
+    pub(crate) async fn restart(&self, asked: Asked) -> Result<Arc<View>, ApiError> {
+        self.ask(|reply| Request::Restart(asked, reply)).await
+    }
+
+    /// Ends it with everything it started.
+    pub(crate) async fn stop(&self) -> Result<Stopped, ApiError> {
+        self.ask(Request::Stop).await
+    }
+
+    /// Clears what a dead backend left behind.
+    pub(crate) async fn sweep(&self, dry_run: bool) -> Result<Swept, ApiError> {
+        self.ask(|reply| Request::Sweep { dry_run, reply }).await
+    }
+
+    /// Notes that somebody used it just now.
+    pub(crate) fn touch(&self) {
+        self.activity().touch();
+    }
+
+    /// How long nobody has asked for it and no client was connected.
+    pub(crate) fn idle_for(&self) -> Duration {
+        let touched = Duration::from_millis(self.touched.load(Ordering::Relaxed));
+        self.born.elapsed().saturating_sub(touched)
+    }
+
+    fn activity(&self) -> Activity {
+        Activity { touched: Arc::clone(&self.touched), born: self.born }
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.try_send(request(reply)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => {
+                let message = format!("{REQUESTS_MAX} requests wait for this repo already");
+                ApiError::new(ErrorCode::Overloaded, message).hint("try again in a moment")
+            }
+            mpsc::error::TrySendError::Closed(_) => {
+                ApiError::new(ErrorCode::Internal, "the task of this repo has ended; see repod.log")
+            }
+        })?;
+        answer.await.unwrap_or_else(|_| {
+            Err(ApiError::new(ErrorCode::ShuttingDown, "the daemon ended before it could answer"))
+        })
+    }
+}
+
+/// The clock of a repo's last use.
+#[derive(Clone)]
+pub(crate) struct Activity {
+    touched: Arc<AtomicU64>,
+    born: Instant,
+}
+
+impl Activity {
+    /// Notes that it was used just now.
+    pub(crate) fn touch(&self) {
+        let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.touched.fetch_max(now, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,130 @@
+//! What is published of a backend: plain data, read without asking anybody.
+
+use crate::registry::Record;
+use crate::repo::Repo;
+use repod_proto::{ApiError, BackendInfo, BackendState, Endpoint, EnsureStep, Generation};
+use repod_supervisor::identity::{ProcessHandle, ProcessIdentity};
+use std::path::Path;
+use std::sync::Arc;
+
+/// One repo's backend at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    pub(crate) state: BackendState,
+    pub(crate) generation: Generation,
+    /// What is going on where somebody waits for it.
+    pub(crate) step: Option<EnsureStep>,
+    pub(crate) failure: Option<ApiError>,
+    pub(crate) recent_starts: u32,
+    pub(crate) process: Option<Process>,
+    /// The hold on the process: its end shows here before anybody has been told.
+    pub(crate) alive: Option<Arc<ProcessHandle>>,
+    url: Option<String>,
+    username: String,
+    password: Option<String>,
+    capability_url: Option<String>,
+}
+
+/// The process of a backend.
+#[derive(Clone, Debug)]
+pub(crate) struct Process {
+    pub(crate) identity: ProcessIdentity,
+    pub(crate) port: u16,
+    pub(crate) password: String,
+    pub(crate) version: Option<String>,
+    pub(crate) started_at: String,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl View {
+    /// The view of a record that has just been read: a backend in it is yet to be verified.
+    pub(crate) fn unverified(record: &Record) -> Self {
+        let view = Self::of(record);
+        match record.backend {
+            Some(_) => {
+                Self { state: BackendState::Starting, step: Some(EnsureStep::Adopting), ..view }
+            }
+            None => view,
+        }
+    }
+
+    /// The view of a record.
+    pub(crate) fn of(record: &Record) -> Self {
+        let process = record.backend.as_ref().map(|backend| Process {
+            identity: backend.identity.clone(),
+            port: backend.port,
+            password: backend.password.clone(),
+            version: backend.version.clone(),
+            started_at: backend.started_at.clone(),
+            warnings: backend.warnings.clone(),
+        });
+        Self {
+            state: record.state,
+            generation: record.generation,
+            step: None,
+            failure: record.failure.clone(),
+            recent_starts: 0,
+            process,
+            alive: None,
+            url: record.url.clone(),
+            username: record.username.clone(),
+            password: record.password.clone(),
+            capability_url: record.capability_url.clone(),
+        }
+    }
+
+    /// Whether it can be answered from memory: it is ready, and its process has not just ended.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.state == BackendState::Ready && !self.has_just_died()
+    }
+
+    /// Whether the kernel knows of its end and its task does not yet.
+    pub(crate) fn has_just_died(&self) -> bool {
+        let runs = matches!(self.state, BackendState::Ready | BackendState::Unresponsive);
+        runs && self.alive.as_ref().is_some_and(|process| !process.is_alive())
+    }
+
+    /// Whether the daemon still finds out what an earlier one left here.
+    pub(crate) fn is_adopting(&self) -> bool {
+        self.step == Some(EnsureStep::Adopting)
+    }
+
+    pub(crate) fn is_failed(&self) -> bool {
+        self.state == BackendState::Failed
+    }
+
+    /// What to tell somebody who waits.
+    pub(crate) fn progress(&self) -> Option<(EnsureStep, Generation)> {
+        self.step.map(|step| (step, self.generation))
+    }
+
+    /// The endpoint as `ensure` answers it.
+    pub(crate) fn endpoint(
+        &self,
+        repo: &Repo,
+        directory: &Path,
+        branch: Option<String>,
+    ) -> Endpoint {
+        let live = self.state.is_live();
+        let process = self.process.as_ref().filter(|_| live);
+        Endpoint {
+            repo_id: repo.id.clone(),
+            root: repo.root.display().to_string(),
+            directory: directory.display().to_string(),
+            branch,
+            url: self.url.clone(),
+            username: self.username.clone(),
+            password: self.password.clone(),
+            capability_url: self.capability_url.clone(),
+            state: self.state,
+            generation: self.generation,
+            backend: process.map(|process| BackendInfo {
+                pid: process.identity.pid,
+                port: process.port,
+                version: process.version.clone(),
+                started_at: process.started_at.clone(),
+            }),
+            warnings: process.map(|process| process.warnings.clone()).unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The command line: its grammar. What each command does is in `commands/`, one file each.
+
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Repo runtime manager: one isolated OpenCode backend per repository.
+#[derive(Debug, Parser)]
+#[command(name = "repod", version, about, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = "\
+PATH defaults to the current directory and may be any path in the repository.
+Exit codes: 0 ok, 1 failure, 2 usage, 3 not running, 4 findings, 75 busy, 124 deadline, 130 interrupted.
+Environment: REPOD_HOME (default ~/.opencode), REPOD_OPENCODE (the OpenCode binary), REPOD_LOG (log filter).")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How to look and how to print; every command that prints data takes these.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct Output {
+    /// Print one JSON document (NDJSON where it streams)
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Look, don't start: neither a daemon nor a backend
+    #[arg(long)]
+    pub(crate) no_start: bool,
+}
+
+/// Whose backend.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Which {
+    /// A path in the repository, or a repo id
+    #[arg(default_value = ".", conflicts_with = "all")]
+    pub(crate) path: PathBuf,
+    /// Every repo
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Ensure a backend for each repository, with progress
+    Up {
+        /// Paths in the repositories
+        #[arg(default_value = ".")]
+        paths: Vec<PathBuf>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Ensure the backend of a repository and print its endpoint's URL
+    Ensure {
+        /// A path in the repository
+        #[arg(default_value = ".")]
+        path: PathBuf,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// OpenCode's terminal interface on the repository's endpoint
+    Attach {
+        /// A path in the repository
+        #[arg(default_value = ".")]
+        path: PathBuf,
+        /// Fail when no backend is running instead of starting one
+        #[arg(long)]
+        no_start: bool,
+        /// Further arguments of `opencode attach`
+        #[arg(last = true)]
+        args: Vec<OsString>,
+    },
+    /// Run a command with the endpoint in its environment
+    Run {
+        /// A path in the repository
+        #[arg(default_value = ".")]
+        path: PathBuf,
+        /// Fail when no backend is running instead of starting one
+        #[arg(long)]
+        no_start: bool,
+        /// The command and its arguments
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
+    /// All repositories and their backends
+    Ps {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// One repository, in full
+    Status {
+        /// A path in the repository
+        #[arg(default_value = ".")]
+        path: PathBuf,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// End a backend and everything it started
+    Stop {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Stop and start a backend; also gives a parked one a new chance
+    Restart {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// What a backend printed
+    Logs {
+        /// A path in the repository, or a repo id
+        #[arg(default_value = ".")]
+        path: PathBuf,
+        /// Go on as it grows
+        #[arg(short, long)]
+        follow: bool,
+        /// How many of the last lines
+        #[arg(short = 'n', long, default_value_t = 100)]
+        lines: usize,
+        /// The daemon's log instead
+        #[arg(long, conflicts_with = "path")]
+        daemon: bool,
+        /// Print each line as a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Clear stale registry entries and left-over processes; never touches a repository
+    Gc {
+        /// Say what would be cleared, and leave it
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// The daemon, in the foreground
+    Daemon {
+        /// Wait until the daemon dies, then take its place
+        #[arg(long, hide = true)]
+        standby: bool,
+    },
+    /// Stop the daemon; the backends go on, and the next daemon adopts them
+    Shutdown {
+        /// Stop the backends too
+        #[arg(long)]
+        backends: bool,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Every setting, its value and where it comes from
+    Config {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the completion script of a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write all of them into a directory
+    Man {
+        /// Where to write `repod.1`, `repod-up.1`, …
+        dir: Option<PathBuf>,
+    },
+    /// Print the socket API's OpenAPI document
+    #[command(hide = true)]
+    Openapi,
+    /// Versions of repod, its daemon and OpenCode
+    Version {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+}

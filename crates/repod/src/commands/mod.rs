@@ -1,0 +1,128 @@
+//! The command line's verbs, one file each, and what they share.
+
+mod attach;
+mod completions;
+mod config;
+mod ensure;
+mod gc;
+mod logs;
+mod man;
+mod ps;
+mod restart;
+mod run;
+mod shutdown;
+mod status;
+mod stop;
+mod up;
+mod version;
+
+use crate::cli::{Cli, Command, Which};
+use crate::output;
+use repod_client::{Client, StartPolicy};
+use repod_proto::{ApiError, ErrorCode, RepoId, Target, exit};
+use std::future::Future;
+use std::path::Path;
+
+/// What a command ends with: an exit code, or an error that has one.
+pub(crate) type Outcome = Result<u8, ApiError>;
+
+/// Runs one command to its exit code; errors are printed here and nowhere else.
+pub(crate) fn dispatch(cli: Cli) -> u8 {
+    let (as_json, outcome) = match cli.command {
+        Command::Up { paths, output } => (output.json, on_runtime(up::run(&paths, output))),
+        Command::Ensure { path, output } => (output.json, on_runtime(ensure::run(&path, output))),
+        Command::Attach { path, no_start, args } => {
+            (false, on_runtime(attach::run(&path, no_start, args)))
+        }
+        Command::Run { path, no_start, command } => {
+            (false, on_runtime(run::run(&path, no_start, command)))
+        }
+        Command::Ps { output } => (output.json, on_runtime(ps::run(output))),
+        Command::Status { path, output } => (output.json, on_runtime(status::run(&path, output))),
+        Command::Stop { which, output } => (output.json, on_runtime(stop::run(&which, output))),
+        Command::Restart { which, output } => {
+            (output.json, on_runtime(restart::run(&which, output)))
+        }
+        Command::Logs { path, follow, lines, daemon, json } => {
+            let wanted = logs::Wanted { follow, lines, daemon, json };
+            (json, on_runtime(logs::run(&path, wanted)))
+        }
+        Command::Gc { dry_run, output } => (output.json, on_runtime(gc::run(dry_run, output))),
+        Command::Daemon { standby } => (false, crate::daemon::run(standby)),
+        Command::Shutdown { backends, json } => (json, on_runtime(shutdown::run(backends, json))),
+        Command::Config { json } => (json, config::run(json)),
+        Command::Completions { shell } => (false, completions::run(shell)),
+        Command::Man { dir } => (false, man::run(dir.as_deref())),
+        Command::Openapi => {
+            output::line(&crate::api::openapi());
+            (false, Ok(exit::OK))
+        }
+        Command::Version { json } => (json, on_runtime(version::run(json))),
+    };
+    outcome.unwrap_or_else(|error| {
+        output::error(&error, as_json);
+        error.code.exit_code()
+    })
+}
+
+/// A command needs one thread: the work is done in the daemon.
+fn on_runtime(command: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime
+        .map_err(|error| ApiError::new(ErrorCode::Internal, format!("no runtime: {error}")))?
+        .block_on(command)
+}
+
+/// The client of this process: its home, its environment, this very binary as the daemon.
+fn client(no_start: bool) -> Result<Client, ApiError> {
+    let client = Client::from_env()?;
+    let policy = if no_start {
+        StartPolicy::Never
+    } else {
+        let binary = std::env::current_exe().map_err(|error| {
+            ApiError::new(
+                ErrorCode::DaemonUnavailable,
+                format!("can't find my own binary: {error}"),
+            )
+        })?;
+        // After an upgrade in place the running file is unlinked; this link still leads to it.
+        StartPolicy::With(if binary.exists() { binary } else { "/proc/self/exe".into() })
+    };
+    Ok(client.start_policy(policy))
+}
+
+/// What a `PATH` argument means: a path if there is one, else a repo id if it reads as one.
+fn target(which: &Which) -> Result<Target, ApiError> {
+    if which.all {
+        return Ok(Target::All);
+    }
+    if let Some(id) = repo_id(&which.path) {
+        return Ok(Target::Id(id));
+    }
+    absolute(&which.path).map(Target::Path)
+}
+
+fn repo_id(path: &Path) -> Option<RepoId> {
+    if path.exists() {
+        return None;
+    }
+    path.to_str()?.parse().ok()
+}
+
+fn absolute(path: &Path) -> Result<String, ApiError> {
+    let absolute = std::path::absolute(path).map_err(|error| {
+        ApiError::new(ErrorCode::PathNotFound, format!("`{}`: {error}", path.display()))
+    })?;
+    absolute.into_os_string().into_string().map_err(|path| {
+        let message =
+            format!("`{}` is not UTF-8, and OpenCode can't open such a path", path.display());
+        ApiError::new(ErrorCode::PathNotUtf8, message).hint("rename the directory")
+    })
+}
+
+/// Warnings of a backend, said once to whoever started it.
+fn warn_all(endpoint: &repod_proto::Endpoint) {
+    for warning in &endpoint.warnings {
+        output::warn(&format!("{}: {warning}", endpoint.repo_id));
+    }
+}

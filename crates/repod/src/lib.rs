@@ -1,0 +1,35 @@
+//! The `repod` binary: daemon (`daemon/`, `api/`, `ops/`, `backend/`, `fleet`) and command line
+//! (`cli`, `commands/`, `output`). ARCHITECTURE.md has the map.
+
+mod api;
+mod backend;
+mod cli;
+mod commands;
+mod daemon;
+mod fault;
+mod fleet;
+mod ops;
+mod output;
+mod registry;
+mod repo;
+mod settings;
+
+use clap::Parser;
+use repod_proto::exit;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Everything the binary does; `args` begin with the program's own name.
+pub fn main(args: Vec<OsString>) -> ExitCode {
+    if let Some(code) = repod_supervisor::launcher::launch_main(args.iter().skip(1).cloned()) {
+        return code;
+    }
+    match cli::Cli::try_parse_from(args) {
+        Ok(cli) => ExitCode::from(commands::dispatch(cli)),
+        Err(error) => {
+            // `--help` and `--version` are "errors" that go to stdout and succeed.
+            let _ = error.print();
+            ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK })
+        }
+    }
+}

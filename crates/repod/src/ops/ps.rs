@@ -1,0 +1,80 @@
+//! ps: every repo with what its process tree uses. One pass over `/proc`, all backends asked at once.
+
+use crate::backend::RepoHandle;
+use crate::daemon::Daemon;
+use futures_util::future::join_all;
+use repod_opencode::BackendClient;
+use repod_proto::{ApiError, RepoSummary};
+use repod_supervisor::ports::TcpTable;
+use repod_supervisor::tree::Snapshot;
+use std::time::Duration;
+
+/// A backend that is busy or stuck must not hold up the list.
+const ASK_LIMIT: Duration = Duration::from_secs(1);
+
+pub(crate) async fn ps(daemon: &Daemon) -> Result<Vec<RepoSummary>, ApiError> {
+    let mut repos = summaries(daemon.fleet.all(), false).await;
+    repos.extend(daemon.fleet.unusable());
+    repos.sort_by(|a, b| a.endpoint.repo_id.cmp(&b.endpoint.repo_id));
+    Ok(repos)
+}
+
+/// The rows of these repos; with their secrets only where asked for.
+pub(crate) async fn summaries(handles: Vec<RepoHandle>, secrets: bool) -> Vec<RepoSummary> {
+    let machine = tokio::task::spawn_blocking(Machine::look).await.unwrap_or_default();
+    join_all(handles.iter().map(|handle| summary(handle, &machine, secrets))).await
+}
+
+/// What `/proc` says, read once for all.
+#[derive(Default)]
+struct Machine {
+    processes: Option<Snapshot>,
+    connections: Option<TcpTable>,
+}
+
+impl Machine {
+    fn look() -> Self {
+        Self { processes: Snapshot::take().ok(), connections: TcpTable::take().ok() }
+    }
+}
+
+async fn summary(handle: &RepoHandle, machine: &Machine, secrets: bool) -> RepoSummary {
+    let view = handle.settled().await;
+    let repo = handle.repo();
+    let mut endpoint = view.endpoint(repo, &repo.root, None);
+    if !secrets {
+        endpoint.password = None;
+        endpoint.capability_url = None;
+    }
+    let mut row = RepoSummary {
+        endpoint,
+        rss_bytes: None,
+        sessions: None,
+        busy: None,
+        clients: None,
+        idle_seconds: None,
+        error: view.failure.clone(),
+    };
+    let Some(process) = view.process.as_ref().filter(|_| view.state.is_live()) else {
+        return row;
+    };
+    row.rss_bytes = machine.processes.as_ref().and_then(|all| all.rss_bytes(&process.identity));
+    // Connections as the listening side sees them; the daemon's own probes are closed at once.
+    let connections = machine.connections.as_ref();
+    row.clients = connections.map(|table| table.established(process.port) as u64);
+    if view.is_ready() {
+        let client = BackendClient::new(process.port, process.password.clone());
+        let directory = repo.root.to_string_lossy();
+        let asked = tokio::time::timeout(ASK_LIMIT, async {
+            let busy = client.busy_sessions(&directory).await.ok()?;
+            Some((client.session_count(&directory).await.ok()?, busy))
+        });
+        if let Ok(Some((sessions, busy))) = asked.await {
+            row.sessions = Some(sessions);
+            row.busy = Some(busy);
+        }
+    }
+    let idle = row.busy.unwrap_or(0) == 0 && row.clients == Some(0);
+    row.idle_seconds = idle.then(|| handle.idle_for().as_secs());
+    row
+}

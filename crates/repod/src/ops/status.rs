@@ -1,0 +1,28 @@
+//! status: one repo in full.
+
+use super::locate;
+use super::ps::summaries;
+use crate::daemon::Daemon;
+use repod_proto::{ApiError, ErrorCode, RepoStatus};
+
+pub(crate) async fn status(daemon: &Daemon, path: &str) -> Result<RepoStatus, ApiError> {
+    let located = locate(path).await?;
+    let Some(handle) = daemon.fleet.known(&located.repo.id)? else {
+        let message = format!("repod doesn't know `{}` yet", located.repo.root.display());
+        return Err(ApiError::new(ErrorCode::NotRunning, message).hint("`repod up` starts it"));
+    };
+    handle.check_same(&located.repo)?;
+    let dir = daemon.home.repo(&handle.repo().id);
+    let mut rows = summaries(vec![handle.clone()], true).await;
+    let Some(mut summary) = rows.pop() else {
+        return Err(ApiError::new(ErrorCode::Internal, "no row for one repo"));
+    };
+    summary.endpoint.directory = located.directory.display().to_string();
+    summary.endpoint.branch = located.branch;
+    Ok(RepoStatus {
+        summary,
+        state_dir: dir.dir().display().to_string(),
+        log_file: dir.backend_log().display().to_string(),
+        recent_starts: handle.view().recent_starts,
+    })
+}

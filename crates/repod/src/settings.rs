@@ -1,0 +1,244 @@
+//! `repod.toml`: every setting is optional, every mistake in it is said with its key.
+//!
+//! One list, [`KEYS`], is what is known; `repod config` prints it, the parser checks against it.
+
+use repod_proto::{ApiError, ErrorCode};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::Value;
+
+/// The settings in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) backend: Backend,
+    pub(crate) limits: Limits,
+}
+
+/// `[backend]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Backend {
+    /// The OpenCode binary; `REPOD_OPENCODE` or `opencode` on `PATH` when unset.
+    pub(crate) opencode: Option<PathBuf>,
+    /// Further arguments of `opencode serve`.
+    pub(crate) args: Vec<String>,
+    /// Further environment of every backend.
+    pub(crate) env: BTreeMap<String, String>,
+    /// How long one start may take.
+    pub(crate) start_timeout: Duration,
+    /// How many backends start at once.
+    pub(crate) start_concurrency: usize,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Open files the daemon and every backend may have.
+    pub(crate) nofile: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            backend: Backend {
+                opencode: None,
+                args: Vec::new(),
+                env: BTreeMap::new(),
+                start_timeout: Duration::from_secs(60),
+                // A start keeps a core busy: more at once would only slow each of them down.
+                start_concurrency: cores,
+            },
+            limits: Limits { nofile: 65_535 },
+        }
+    }
+}
+
+/// One setting as `repod config` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Shown {
+    pub(crate) key: &'static str,
+    pub(crate) value: serde_json::Value,
+    /// `default` or `repod.toml`.
+    pub(crate) origin: &'static str,
+}
+
+type Setter = fn(&mut Settings, &Value) -> Result<(), String>;
+type Getter = fn(&Settings) -> serde_json::Value;
+
+/// Every key: its name, how it is read, how it is shown.
+const KEYS: &[(&str, Setter, Getter)] = &[
+    (
+        "backend.opencode",
+        |s, v| put(&mut s.backend.opencode, text(v).and_then(absolute).map(Some)),
+        |s| serde_json::json!(s.backend.opencode),
+    ),
+    (
+        "backend.args",
+        |s, v| put(&mut s.backend.args, texts(v)),
+        |s| serde_json::json!(s.backend.args),
+    ),
+    ("backend.env", |s, v| put(&mut s.backend.env, pairs(v)), |s| serde_json::json!(s.backend.env)),
+    (
+        "backend.start_timeout",
+        |s, v| put(&mut s.backend.start_timeout, duration(v)),
+        |s| humantime::format_duration(s.backend.start_timeout).to_string().into(),
+    ),
+    (
+        "backend.start_concurrency",
+        |s, v| put(&mut s.backend.start_concurrency, count(v, 1, 1024)),
+        |s| s.backend.start_concurrency.into(),
+    ),
+    (
+        "limits.nofile",
+        |s, v| put(&mut s.limits.nofile, count(v, 256, 1 << 30).map(|count| count as u64)),
+        |s| s.limits.nofile.into(),
+    ),
+];
+
+fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
+    *place = value?;
+    Ok(())
+}
+
+impl Settings {
+    /// The settings of `file`; the defaults when there is none.
+    pub(crate) fn load(file: &Path) -> Result<Self, ApiError> {
+        Ok(Self::load_shown(file)?.0)
+    }
+
+    /// The same, with where each value comes from.
+    pub(crate) fn load_shown(file: &Path) -> Result<(Self, Vec<Shown>), ApiError> {
+        let text = match std::fs::File::open(file) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(wrong(file, &format!("can't be read: {error}"))),
+            Ok(file_) => std::io::read_to_string(file_)
+                .map_err(|error| wrong(file, &format!("can't be read: {error}")))?,
+        };
+        Self::parse(&text).map_err(|cause| wrong(file, &cause))
+    }
+
+    fn parse(text: &str) -> Result<(Self, Vec<Shown>), String> {
+        let table: toml::Table =
+            text.parse().map_err(|error: toml::de::Error| error.to_string())?;
+        let mut settings = Self::default();
+        let mut from_file = Vec::new();
+        for (section, value) in &table {
+            let Value::Table(keys) = value else {
+                return Err(unknown(section, "a section"));
+            };
+            if !KEYS.iter().any(|(key, ..)| key.split('.').next() == Some(section)) {
+                return Err(unknown(section, "a section"));
+            }
+            for (name, value) in keys {
+                let full = format!("{section}.{name}");
+                let Some((key, set, _)) = KEYS.iter().find(|(key, ..)| *key == full) else {
+                    return Err(unknown(&full, "a key"));
+                };
+                set(&mut settings, value).map_err(|cause| format!("`{full}` {cause}"))?;
+                from_file.push(*key);
+            }
+        }
+        let shown = KEYS
+            .iter()
+            .map(|(key, _, get)| Shown {
+                key,
+                value: get(&settings),
+                origin: if from_file.contains(key) { "repod.toml" } else { "default" },
+            })
+            .collect();
+        Ok((settings, shown))
+    }
+}
+
+fn wrong(file: &Path, cause: &str) -> ApiError {
+    ApiError::new(ErrorCode::InvalidSettings, format!("`{}`: {}", file.display(), cause.trim_end()))
+        .hint("`repod config` shows every setting and its default")
+}
+
+fn unknown(name: &str, what: &str) -> String {
+    let known = |key: &'static str| {
+        if what == "a section" { key.split('.').next().unwrap_or(key) } else { key }
+    };
+    let nearest = KEYS
+        .iter()
+        .map(|(key, ..)| known(key))
+        .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
+    match nearest {
+        Some(nearest) => format!("`{name}` is not {what} repod knows; did you mean `{nearest}`?"),
+        None => format!("`{name}` is not {what} repod knows"),
+    }
+}
+
+fn text(value: &Value) -> Result<&str, String> {
+    value.as_str().ok_or_else(|| "must be a string".into())
+}
+
+fn absolute(path: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(path);
+    if path.is_absolute() { Ok(path) } else { Err("must be an absolute path".into()) }
+}
+
+fn texts(value: &Value) -> Result<Vec<String>, String> {
+    let array = value.as_array().ok_or("must be an array of strings")?;
+    array.iter().map(|item| text(item).map(str::to_owned)).collect()
+}
+
+fn pairs(value: &Value) -> Result<BTreeMap<String, String>, String> {
+    let table = value.as_table().ok_or("must be a table of strings")?;
+    table.iter().map(|(key, item)| Ok((key.clone(), text(item)?.to_owned()))).collect()
+}
+
+fn duration(value: &Value) -> Result<Duration, String> {
+    let example = "must be a duration such as \"30s\" or \"5m\"";
+    let parsed =
+        humantime::parse_duration(text(value).map_err(|_| example)?).map_err(|_| example)?;
+    if parsed.is_zero() { Err(example.into()) } else { Ok(parsed) }
+}
+
+fn count(value: &Value, least: usize, most: usize) -> Result<usize, String> {
+    value
+        .as_integer()
+        .and_then(|number| usize::try_from(number).ok())
+        .filter(|number| (least..=most).contains(number))
+        .ok_or_else(|| format!("must be a whole number from {least} to {most}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mistake(text: &str) -> String {
+        Settings::parse(text).unwrap_err()
+    }
+
+    #[test]
+    fn an_empty_file_gives_the_defaults_and_every_key_says_so() {
+        let (settings, shown) = Settings::parse("").unwrap();
+        assert_eq!(settings, Settings::default());
+        assert_eq!(shown.len(), KEYS.len());
+        assert!(shown.iter().all(|row| row.origin == "default"));
+    }
+
+    #[test]
+    fn what_is_set_is_used_and_its_origin_shown() {
+        let text =
+            "[backend]\nstart_timeout = \"90s\"\nenv = { A = \"1\" }\n[limits]\nnofile = 4096";
+        let (settings, shown) = Settings::parse(text).unwrap();
+        assert_eq!(settings.backend.start_timeout, Duration::from_secs(90));
+        assert_eq!(settings.limits.nofile, 4096);
+        let row = shown.iter().find(|row| row.key == "backend.env").unwrap();
+        assert_eq!((row.origin, &row.value["A"]), ("repod.toml", &"1".into()));
+    }
+
+    #[test]
+    fn a_mistake_names_the_key_and_the_nearest_known_one() {
+        assert!(mistake("[backend]\nstart_timout = \"9s\"").contains("`backend.start_timeout`?"));
+        assert!(mistake("[backen]\nargs = []").contains("`backend`?"));
+        assert!(mistake("[limits]\nnofile = \"many\"").contains("`limits.nofile` must be"));
+        assert!(mistake("[backend]\nopencode = \"relative\"").contains("absolute"));
+        assert!(mistake("[backend]\nstart_timeout = \"soon\"").contains("\"30s\""));
+        assert!(mistake("nonsense").contains("line 1"));
+    }
+}

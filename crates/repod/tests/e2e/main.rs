@@ -1,0 +1,65 @@
+//! What a user would notice, on the real OpenCode with a scripted model and no network.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod cli;
+mod daemon;
+mod ensure;
+mod faults;
+mod launch;
+mod many;
+mod registry;
+mod stop;
+
+use repod_proto::{Endpoint, RepoStatus, RepoSummary};
+use repod_testkit::world::WorldBuilder;
+use repod_testkit::{Oc, World, proc};
+use std::path::Path;
+use std::time::Duration;
+
+/// More than any single thing here takes on a slow machine.
+const BOUND: Duration = Duration::from_secs(60);
+
+fn builder() -> WorldBuilder {
+    World::builder(env!("CARGO_BIN_EXE_repod"))
+}
+
+fn world() -> World {
+    builder().build()
+}
+
+fn ensure(world: &World, path: &Path) -> Endpoint {
+    world.repod(["ensure", "--json"]).arg(path).json()
+}
+
+fn status(world: &World, path: &Path) -> RepoStatus {
+    let output = world.repod(["status", "--json"]).arg(path).run();
+    serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+fn ps(world: &World) -> Vec<RepoSummary> {
+    world.repod(["ps", "--json"]).json()
+}
+
+fn pid(endpoint: &Endpoint) -> u32 {
+    endpoint.backend.as_ref().expect("a backend").pid
+}
+
+fn oc(endpoint: &Endpoint) -> Oc {
+    Oc::of(endpoint)
+}
+
+/// The daemon's pid, as it says itself.
+fn daemon_pid(world: &World) -> u32 {
+    let versions: serde_json::Value = world.repod(["version", "--json"]).json();
+    u32::try_from(versions["daemon"]["pid"].as_u64().expect("a daemon")).unwrap()
+}
+
+/// Processes of this world that are OpenCode servers.
+fn backends(world: &World) -> Vec<u32> {
+    let serving = |cmdline: &str| cmdline.contains(" serve ") && !cmdline.contains("__launch");
+    let all = world.processes();
+    // Not what a backend has forked and not yet become something else.
+    let leads = |pid: u32| proc::stat(pid).is_some_and(|stat| stat.session == pid);
+    all.iter().filter(|p| serving(&p.cmdline) && leads(p.pid)).map(|p| p.pid).collect()
+}
