@@ -1,0 +1,102 @@
+# Shared by ./run, ./test and ./bench: what a fresh machine must have, and what is fetched for it.
+# shellcheck shell=bash
+
+OPENCODE_VERSION=1.18.33
+RIPGREP_VERSION=1.18.0
+
+# The project's own folder of fetched tools; nothing outside it is installed or changed.
+TOOLS="${REPOD_TOOLS:-$PROJECT/.tools}"
+
+die() { printf 'error: %s\n' "$1" >&2; [ -z "${2:-}" ] || printf 'hint: %s\n' "$2" >&2; exit 1; }
+say() { [ -n "${REPOD_QUIET:-}" ] || printf '%s\n' "$1" >&2; }
+
+# need COMMAND WHAT-FOR HOW-TO-INSTALL
+need() { command -v "$1" >/dev/null 2>&1 || die "\`$1\` is missing: it is needed for $2" "$3"; }
+
+need_rust() {
+  need cargo "building repod" "install Rust with rustup (rust-toolchain.toml names the version), or Debian's rustup package"
+  need cc "linking" "apt-get install build-essential"
+}
+need_git() { need git "finding repositories" "apt-get install git"; }
+need_npm() { need npm "fetching OpenCode" "apt-get install npm"; }
+
+# Whether a version is one repod supports: 1.18 or newer, not 2.
+supported() {
+  local major minor rest
+  IFS=. read -r major minor rest <<<"$1"
+  [ "${major:-0}" = 1 ] && [ "${minor:-0}" -ge 18 ] 2>/dev/null
+}
+
+# The platform package that npm chose for this machine holds the executable.
+platform_opencode() {
+  local arch flavour=
+  case "$(uname -m)" in
+    x86_64) arch=x64; grep -q -m1 avx2 /proc/cpuinfo || flavour=-baseline ;;
+    aarch64) arch=arm64 ;;
+    *) die "no OpenCode for $(uname -m): repod runs on x86-64 and arm64" ;;
+  esac
+  # glibc or musl: npm has fetched what fits.
+  local name
+  for name in "opencode-linux-$arch$flavour" "opencode-linux-$arch$flavour-musl"; do
+    [ -x "$1/node_modules/$name/bin/opencode" ] && { printf '%s\n' "$1/node_modules/$name/bin/opencode"; return; }
+  done
+  return 1
+}
+
+# Fetches pinned OpenCode (and ripgrep, which OpenCode's search tools need) from npm, once.
+fetch_opencode() {
+  local dir="$TOOLS/opencode-$OPENCODE_VERSION"
+  if ! platform_opencode "$dir" >/dev/null; then
+    need_npm
+    say "fetching opencode-ai@$OPENCODE_VERSION from npm (once) ..."
+    mkdir -p "$dir"
+    # No install scripts: the executable lies ready in the platform package.
+    npm install --prefix "$dir" --no-save --ignore-scripts --no-audit --no-fund --loglevel=error \
+      "opencode-ai@$OPENCODE_VERSION" "@vscode/ripgrep@$RIPGREP_VERSION" >&2 \
+      || die "npm could not fetch opencode-ai@$OPENCODE_VERSION" "is the npm registry reachable? or set REPOD_OPENCODE to an opencode you have"
+  fi
+  REPOD_OPENCODE=$(platform_opencode "$dir") || die "npm fetched no OpenCode for this machine" "set REPOD_OPENCODE to an opencode you have"
+  export REPOD_OPENCODE
+}
+
+# An opencode that a user has is the user's choice: REPOD_OPENCODE, then PATH; else the pinned one.
+use_opencode() {
+  if [ -n "${REPOD_OPENCODE:-}" ]; then
+    [ -x "$REPOD_OPENCODE" ] || die "REPOD_OPENCODE names \`$REPOD_OPENCODE\`, which can't be executed"
+  elif ! path_opencode_fits; then
+    fetch_opencode
+  fi
+  local rg
+  if ! command -v rg >/dev/null 2>&1; then
+    for rg in "$TOOLS"/opencode-*/node_modules/@vscode/ripgrep-linux-*/bin/rg; do
+      [ -x "$rg" ] && export REPOD_RG="$rg"
+    done
+  fi
+}
+
+# Asking a version takes OpenCode half a second, so the answer is kept for this very file.
+path_opencode_fits() {
+  local found stamp kept
+  found=$(command -v opencode) || return 1
+  stamp=$(stat -L -c '%n %s %Y' "$found") || return 1
+  kept="$TOOLS/opencode-on-path"
+  [ "$(cat "$kept" 2>/dev/null)" = "$stamp" ] && return 0
+  supported "$("$found" --version 2>/dev/null | tail -n 1)" || return 1
+  mkdir -p "$TOOLS" && printf '%s\n' "$stamp" >"$kept"
+}
+
+# Builds the release binary if any source is newer than it, and prints its path.
+build_release() {
+  need_rust
+  local target="${CARGO_TARGET_DIR:-$PROJECT/target}" newer
+  local binary="$target/release/repod"
+  newer=$(cd "$PROJECT" && find Cargo.toml Cargo.lock rust-toolchain.toml crates plugin \
+    -type f -newer "$binary" -print -quit 2>/dev/null || echo yes)
+  if [ ! -x "$binary" ] || [ -n "$newer" ]; then
+    say "building repod (release) ..."
+    (cd "$PROJECT" && cargo build --release --locked --quiet -p repod "$@" >&2) \
+      || die "repod did not build" "the compiler's message is above"
+    touch "$binary"
+  fi
+  printf '%s\n' "$binary"
+}
