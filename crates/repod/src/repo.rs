@@ -86,13 +86,19 @@ fn in_git(path: &Path, found: Discovered) -> Result<Located, ApiError> {
         }
         Discovered::Repository(git_dir) => (None, git_dir),
     };
-    let git_dir = canonical(&git_dir)?;
+    // What was found upwards of a canonical path is canonical, unless its `.git` is a link.
+    let is_below = work_dir.as_deref().is_some_and(|dir| path.starts_with(dir));
+    let is_plain = is_below && git_dir.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+    let git_dir = if is_plain { git_dir } else { canonical(&git_dir)? };
     let common = match gix_discover::path::from_plain_file(&git_dir.join("commondir")) {
         None => git_dir.clone(),
         Some(Ok(common)) => canonical(&git_dir.join(common))?,
         Some(Err(error)) => return Err(unreadable(&git_dir.join("commondir"), &error)),
     };
-    let work_dir = work_dir.map(|dir| canonical(&dir)).transpose()?;
+    let work_dir = match work_dir {
+        Some(dir) if !is_below => Some(canonical(&dir)?),
+        dir => dir,
+    };
     let root = root_of(&common, work_dir.as_deref(), git_dir == common);
     // Inside the git directory itself (a hook, a curious shell) the root is what is meant.
     let directory = work_dir.unwrap_or_else(|| root.clone());

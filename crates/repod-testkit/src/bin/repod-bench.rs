@@ -80,7 +80,7 @@ fn cli(repod: &Path) {
     let sock = state.join("sock");
     let log = state.join("log");
     let wm_args: Vec<String> = vec![
-        format!("--unix-listener-path={}", sock.display()),
+        format!("--sockname={}", sock.display()),
         format!("--logfile={}", log.display()),
         format!("--statefile={}", state.join("state").display()),
         format!("--pidfile={}", state.join("pid").display()),

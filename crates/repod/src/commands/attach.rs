@@ -12,7 +12,6 @@ use std::process::Command;
 pub(crate) async fn run(path: &Path, no_start: bool, args: Vec<OsString>) -> Outcome {
     let client = client(no_start)?;
     let endpoint = client.ensure_running(path).await?;
-    super::warn_all(&endpoint);
     let Some(url) = &endpoint.url else {
         return Err(ApiError::new(ErrorCode::Internal, "a ready endpoint without a URL"));
     };

@@ -12,7 +12,6 @@ pub(crate) async fn run(path: &Path, output: Output) -> Outcome {
         output::json(&endpoint);
     } else {
         output::line(endpoint.url.as_deref().unwrap_or_default());
-        super::warn_all(&endpoint);
     }
     Ok(exit::OK)
 }

@@ -9,7 +9,6 @@ use std::process::Command;
 
 pub(crate) async fn run(path: &Path, no_start: bool, command: Vec<OsString>) -> Outcome {
     let endpoint = client(no_start)?.ensure_running(path).await?;
-    super::warn_all(&endpoint);
     let [program, args @ ..] = command.as_slice() else {
         return Err(ApiError::new(ErrorCode::InvalidRequest, "no command to run"));
     };

@@ -12,6 +12,7 @@ use crate::api;
 use crate::backend::Shared;
 use crate::commands::Outcome;
 use crate::fleet::Fleet;
+use crate::ops::Locator;
 use crate::settings::Settings;
 use birth::{Birth, Mode};
 use repod_proto::{ApiError, DaemonInfo, ErrorCode, Home, REPOD_VERSION, exit};
@@ -34,6 +35,7 @@ const WORKERS: usize = 2;
 pub(crate) struct Daemon {
     pub(crate) home: Home,
     pub(crate) fleet: Fleet,
+    pub(crate) locator: Locator,
     nofile: u64,
     started_at: String,
     ending: watch::Sender<bool>,
@@ -93,6 +95,7 @@ fn live(birth: &Birth) -> Result<(), ApiError> {
     let daemon = Arc::new(Daemon {
         home: home.clone(),
         fleet: Fleet::new(home.clone(), Arc::new(shared)),
+        locator: Locator::default(),
         nofile: nofile.soft,
         started_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         ending: watch::Sender::new(false),

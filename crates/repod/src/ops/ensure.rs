@@ -3,7 +3,6 @@
 //! Warm, it answers from memory. Otherwise the request joins the start in flight: ten callers cause
 //! one start, and a caller who leaves cancels nothing.
 
-use super::locate;
 use crate::backend::{Asked, RepoHandle, View};
 use crate::daemon::Daemon;
 use crate::repo::Located;
@@ -89,7 +88,7 @@ fn progress(
 }
 
 async fn find(daemon: &Daemon, request: &EnsureRequest) -> Result<(Located, RepoHandle), ApiError> {
-    let located = locate(&request.path).await?;
+    let located = daemon.locator.locate(&request.path).await?;
     let handle = if request.start {
         daemon.fleet.register(&located.repo).await?
     } else {

@@ -2,6 +2,7 @@
 
 mod ensure;
 mod gc;
+mod locate;
 mod ps;
 mod restart;
 mod shutdown;
@@ -10,6 +11,7 @@ mod stop;
 
 pub(crate) use ensure::{ensure, ensure_stream};
 pub(crate) use gc::gc;
+pub(crate) use locate::Locator;
 pub(crate) use ps::ps;
 pub(crate) use restart::restart;
 pub(crate) use shutdown::shutdown;
@@ -18,29 +20,8 @@ pub(crate) use stop::{stop, stop_all};
 
 use crate::backend::RepoHandle;
 use crate::daemon::Daemon;
-use crate::repo::{self, Located};
-use repod_proto::{ApiError, ErrorCode, Target};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-/// A path on a file system that hangs must not hang its asker for ever.
-const LOCATE_LIMIT: Duration = Duration::from_secs(5);
-
-/// Which repo a path lies in; the looking is done off the async threads.
-pub(crate) async fn locate(path: &str) -> Result<Located, ApiError> {
-    let path = PathBuf::from(path);
-    let shown = path.display().to_string();
-    let looking = tokio::task::spawn_blocking(move || repo::locate(&path));
-    match tokio::time::timeout(LOCATE_LIMIT, looking).await {
-        Ok(Ok(located)) => located,
-        Ok(Err(error)) => Err(ApiError::new(ErrorCode::Internal, error.to_string())),
-        Err(_) => {
-            let message = format!("`{shown}` did not answer within {} s", LOCATE_LIMIT.as_secs());
-            Err(ApiError::new(ErrorCode::Deadline, message)
-                .hint("is it on a network file system that is down?"))
-        }
-    }
-}
+use repod_proto::{ApiError, Target};
+use std::path::Path;
 
 /// The known repos a target means. A path whose directory is gone still finds its repo by the root
 /// it had.
@@ -48,7 +29,7 @@ async fn targets(daemon: &Daemon, target: &Target) -> Result<Vec<RepoHandle>, Ap
     match target {
         Target::All => Ok(daemon.fleet.all()),
         Target::Id(id) => Ok(daemon.fleet.known(id)?.into_iter().collect()),
-        Target::Path(path) => match locate(path).await {
+        Target::Path(path) => match daemon.locator.locate(path).await {
             Ok(located) => Ok(daemon.fleet.known(&located.repo.id)?.into_iter().collect()),
             Err(error) => {
                 let wanted = Path::new(path);

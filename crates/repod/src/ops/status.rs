@@ -1,12 +1,11 @@
 //! status: one repo in full.
 
-use super::locate;
 use super::ps::summaries;
 use crate::daemon::Daemon;
 use repod_proto::{ApiError, ErrorCode, RepoStatus};
 
 pub(crate) async fn status(daemon: &Daemon, path: &str) -> Result<RepoStatus, ApiError> {
-    let located = locate(path).await?;
+    let located = daemon.locator.locate(path).await?;
     let Some(handle) = daemon.fleet.known(&located.repo.id)? else {
         let message = format!("repod doesn't know `{}` yet", located.repo.root.display());
         return Err(ApiError::new(ErrorCode::NotRunning, message).hint("`repod up` starts it"));
