@@ -96,6 +96,14 @@ pub fn owner(leader: &ProcessIdentity, port: u16) -> Result<PortOwner, PortError
     if listeners.is_empty() {
         return Ok(PortOwner::Nobody);
     }
+    // Nearly always it is the leader itself, and its own files tell: no scan of the machine.
+    if let Some(handle) = leader.verify().map_err(TreeError::from)? {
+        let own: BTreeSet<u64> = socket_inodes(leader.pid).collect();
+        // What was read is the leader's only if it is still there.
+        if listeners.is_subset(&own) && handle.is_alive() {
+            return Ok(PortOwner::Tree);
+        }
+    }
     for pid in Snapshot::take()?.tree(leader).unwrap_or_default() {
         for inode in socket_inodes(pid) {
             listeners.remove(&inode);

@@ -4,8 +4,10 @@
 #![expect(clippy::print_stdout, reason = "it is a report")]
 
 use repod_proto::{Endpoint, Home};
+use repod_testkit::world::Running;
 use repod_testkit::{World, proc};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -196,16 +198,19 @@ fn cold(repod: &Path) {
     let repo = world.git_repo("web");
     let bare_repo = world.git_repo("bare");
     let _: Endpoint = world.repod(["ensure", "--json"]).arg(&repo).json();
-    drop(world.bare(&bare_repo));
+    let first = bare_until_it_answers(&world, &bare_repo);
+    first.handle().kill().expect("it runs");
+    drop(first.wait(Duration::from_secs(10)));
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for round in 0..15 {
         world.repod(["stop"]).arg(&repo).ok();
         let mut first = || ours.push(timed(|| drop(world.repod(["ensure"]).arg(&repo).ok())));
         let mut second = || {
             let begun = Instant::now();
-            let server = world.bare(&bare_repo);
+            let server = bare_until_it_answers(&world, &bare_repo);
             bare.push(begun.elapsed());
-            drop(server);
+            server.handle().kill().expect("it runs");
+            drop(server.wait(Duration::from_secs(10)));
         };
         // Whoever comes second finds warmer caches: take turns.
         if round % 2 == 0 {
@@ -221,6 +226,28 @@ fn cold(repod: &Path) {
     println!("   bare opencode serve    {bare:>10.1?}");
     println!("   cold repod ensure      {ours:>10.1?}   {more:+.0} ms   {}", verdict(more <= 30.0));
     world.finish();
+}
+
+/// `opencode serve` as a user would start it, until its first authenticated answer.
+fn bare_until_it_answers(world: &World, repo: &Path) -> Running {
+    let server = world
+        .command(world.opencode())
+        .args(["serve", "--hostname", "127.0.0.1", "--port", "0"])
+        .env("OPENCODE_SERVER_PASSWORD", "bench")
+        .dir(repo)
+        .spawn();
+    let line = server.wait_line("the ready line", Duration::from_secs(60), |line| {
+        line.starts_with("opencode server listening")
+    });
+    let port = line.rsplit(':').next().and_then(|port| port.trim().parse::<u16>().ok());
+    let mut stream = TcpStream::connect(("127.0.0.1", port.expect("a port"))).expect("it listens");
+    // `opencode:bench`
+    let head = "GET /global/health HTTP/1.1\r\nhost: x\r\nauthorization: Basic b3BlbmNvZGU6YmVuY2g=\r\n\r\n";
+    stream.write_all(head.as_bytes()).expect("it listens");
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).expect("it answers");
+    assert!(answer.contains("200"), "{answer}");
+    server
 }
 
 /// Memory of the daemon with 12 backends.

@@ -55,7 +55,7 @@ pub(super) struct Held {
 impl Intended {
     /// Prepares, and spawns the held process.
     pub(super) async fn hold(self) -> Result<Held, ApiError> {
-        self.say(EnsureStep::Preparing);
+        say(&self.steps, EnsureStep::Preparing);
         // What an earlier backend of this repo left behind would share its database with the new one.
         strays::end(&self.shared.marker_prefix_of(&self.repo.id), &[], false).await;
         let steps = self.steps.clone();
@@ -63,13 +63,8 @@ impl Intended {
         let held = prepared.await.map_err(|error| {
             ApiError::new(ErrorCode::Internal, format!("the start broke off: {error}"))
         })??;
-        let _ = steps.try_send(EnsureStep::Spawning);
+        say(&steps, EnsureStep::Spawning);
         Ok(held)
-    }
-
-    fn say(&self, step: EnsureStep) {
-        // Progress is for people; a full queue drops a word of it.
-        let _ = self.steps.try_send(step);
     }
 
     fn spawn_held(self) -> Result<Held, ApiError> {
@@ -146,6 +141,12 @@ impl Intended {
     }
 }
 
+/// Progress is for people: a full queue drops a word of it.
+fn say(steps: &mpsc::Sender<EnsureStep>, step: EnsureStep) {
+    tracing::debug!(step = step.as_str(), "bring-up");
+    let _ = steps.try_send(step);
+}
+
 fn open_log(path: &Path) -> std::io::Result<std::fs::File> {
     std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
@@ -177,13 +178,14 @@ pub(super) async fn boot(
     deadline: Instant,
     steps: mpsc::Sender<EnsureStep>,
 ) -> Result<Booted, ApiError> {
-    let _ = steps.try_send(EnsureStep::Booting);
+    say(&steps, EnsureStep::Booting);
     let port = match timeout_at(deadline, reported_port(&log, backend.log_offset)).await {
         Ok(port) => port?,
         Err(_) => return Err(too_slow("it did not say that it listens")),
     };
-    let _ = steps.try_send(EnsureStep::Probing);
+    say(&steps, EnsureStep::Probing);
     owns(&backend.identity, port).await?;
+    tracing::debug!("the port is its own");
     let client = BackendClient::new(port, backend.password);
     let mut last = String::new();
     while Instant::now() < deadline {

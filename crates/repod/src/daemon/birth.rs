@@ -62,6 +62,8 @@ impl Birth {
             Mode::Foreground => None,
         };
         log::init();
+        // Started through `/proc/self/exe` it would be listed as `exe`.
+        let _ = rustix::thread::set_name(c"repod");
         tracing::info!(?mode, home = %home.dir().display(), "starting");
         Ok(Self { home, mode, report: Mutex::new(report), _lock: lock })
     }
