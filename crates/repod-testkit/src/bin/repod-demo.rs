@@ -5,6 +5,7 @@
 
 use repod_proto::{Endpoint, RepoSummary};
 use repod_testkit::{Oc, Script, World, proc};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -38,7 +39,9 @@ fn main() -> ExitCode {
 }
 
 fn say(text: &str) {
-    println!("\n\x1b[1m{text}\x1b[0m");
+    let bold = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let (on, off) = if bold { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+    println!("\n{on}{text}{off}");
 }
 
 fn show(text: &str) {
@@ -117,7 +120,9 @@ async fn tour(world: &World) -> Result<(), String> {
 }
 
 fn kill(pid: u32) -> Result<(), String> {
-    proc::Handle::open(pid).and_then(|handle| handle.kill()).map_err(|error| error.to_string())
+    let process = proc::Handle::open(pid).map_err(|error| error.to_string())?;
+    process.kill().map_err(|error| error.to_string())?;
+    if process.wait_exit(BOUND) { Ok(()) } else { Err(format!("{pid} survived kill -9")) }
 }
 
 fn name(repo: &std::path::Path) -> String {
