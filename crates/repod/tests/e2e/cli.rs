@@ -145,3 +145,36 @@ fn the_socket_speaks_plain_http() {
     );
     world.finish();
 }
+
+#[test]
+fn attach_is_opencode_s_own_interface_on_the_repo_s_backend() {
+    let world = world();
+    let repo = world.git_repo("web");
+    let (screen, repod) = (world.root().join("screen"), env!("CARGO_BIN_EXE_repod"));
+    // A terminal of its own, as `script` makes one.
+    let command = format!("{repod} attach {}", repo.display());
+    let terminal = world
+        .command("script")
+        .args(["-qfec", &command])
+        .arg(&screen)
+        .env("TERM", "xterm-256color")
+        .spawn();
+    tokio::runtime::Runtime::new().unwrap().block_on(repod_testkit::wait_until(
+        "the prompt on the screen",
+        crate::BOUND,
+        async || {
+            let seen = fs_err::read(&screen).unwrap_or_default();
+            String::from_utf8_lossy(&seen).contains("Ask anything").then_some(())
+        },
+    ));
+    let attached = world.processes().into_iter().find(|p| p.cmdline.contains(" attach http"));
+    let attached = attached.expect("the interface runs");
+    let endpoint = ensure(&world, &repo);
+    assert!(attached.cmdline.contains(&format!("--dir {}", repo.display())), "{attached:?}");
+    assert!(!attached.cmdline.contains(&endpoint.password.unwrap()));
+    let database = world.home().join(".local/share/opencode/opencode.db");
+    assert!(!database.exists(), "no second database");
+    repod_testkit::proc::Handle::open(attached.pid).unwrap().terminate().unwrap();
+    drop(terminal.wait(crate::BOUND));
+    world.finish();
+}
