@@ -102,13 +102,15 @@ impl Fleet {
         Ok(handle)
     }
 
-    /// Every usable repo.
+    /// Every usable repo, by id.
     pub(crate) fn all(&self) -> Vec<RepoHandle> {
         let managed = |entry: &Entry| match entry {
             Entry::Managed(handle) => Some(handle.clone()),
             Entry::Unusable(_) => None,
         };
-        self.read().values().filter_map(managed).collect()
+        let mut all: Vec<_> = self.read().values().filter_map(managed).collect();
+        all.sort_by(|a, b| a.repo().id.cmp(&b.repo().id));
+        all
     }
 
     /// A row for every repo whose record can't be used, with the reason.

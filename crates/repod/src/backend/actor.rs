@@ -478,7 +478,8 @@ impl Actor {
     fn start_probing(&mut self) {
         if let Some(backend) = &self.record.backend {
             let (port, password) = (backend.port, backend.password.clone());
-            self.health = Some(Health::watch(port, password, self.activity.clone()));
+            let log = self.dir.backend_log();
+            self.health = Some(Health::watch(port, password, log, self.activity.clone()));
         }
     }
 

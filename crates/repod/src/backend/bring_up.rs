@@ -26,9 +26,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-/// Size at which the backend's log is rotated before a start, and how many old ones are kept.
-const LOG_MAX: u64 = 4 * 1024 * 1024;
-const LOG_KEEP: u32 = 3;
+/// Size at which the backend's log is rotated, before a start and while it runs, and how many old
+/// ones are kept.
+pub(super) const LOG_MAX: u64 = 4 * 1024 * 1024;
+pub(super) const LOG_KEEP: u32 = 3;
 /// How much of the log's end an error carries.
 const TAIL_MAX: u64 = 4096;
 /// One probe of a starting backend. Short: OpenCode 1.18.33 never answers a request it accepted
