@@ -17,6 +17,7 @@ use std::os::unix::net::UnixListener as StdListener;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::UnixListener;
 
 /// Who started this daemon.
@@ -34,6 +35,8 @@ pub(crate) struct Birth {
     pub(crate) mode: Mode,
     /// Where the one who started it waits for one line.
     report: Mutex<Option<File>>,
+    /// Whether a service manager owns the socket, and goes on listening when the daemon has ended.
+    socket_is_given: AtomicBool,
     _lock: DaemonLock,
 }
 
@@ -65,7 +68,13 @@ impl Birth {
         // Started through `/proc/self/exe` it would be listed as `exe`.
         let _ = rustix::thread::set_name(c"repod");
         tracing::info!(?mode, home = %home.dir().display(), "starting");
-        Ok(Self { home, mode, report: Mutex::new(report), _lock: lock })
+        Ok(Self {
+            home,
+            mode,
+            report: Mutex::new(report),
+            socket_is_given: AtomicBool::new(false),
+            _lock: lock,
+        })
     }
 
     /// Listens on the socket: systemd's if it handed one over, else a new one that replaces what a
@@ -76,7 +85,10 @@ impl Birth {
             ApiError::new(ErrorCode::DaemonUnavailable, message)
         };
         let listener = match socket_of_systemd() {
-            Some(listener) => listener,
+            Some(listener) => {
+                self.socket_is_given.store(true, Ordering::Relaxed);
+                listener
+            }
             None => self.bind().map_err(failed)?,
         };
         listener.set_nonblocking(true).map_err(failed)?;
@@ -124,7 +136,7 @@ impl Birth {
 
     pub(crate) fn stop_listening(&self) {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-        if std::env::var_os("LISTEN_PID").is_none() {
+        if !self.socket_is_given.load(Ordering::Relaxed) {
             let _ = fs_err::remove_file(self.home.socket());
         }
     }

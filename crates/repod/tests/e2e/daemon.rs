@@ -102,3 +102,37 @@ fn a_second_daemon_in_the_foreground_is_refused() {
     assert!(second.stderr.contains("already runs"), "{}", second.stderr);
     world.finish();
 }
+
+#[test]
+fn systemd_hands_over_the_socket_and_is_told_when_the_daemon_is_ready() {
+    let world = world();
+    let repo = world.git_repo("web");
+    let told = world.root().join("notify");
+    let notify = std::os::unix::net::UnixDatagram::bind(&told).unwrap();
+    notify.set_read_timeout(Some(BOUND)).unwrap();
+    // What systemd does: it listens, and the daemon gets the socket as descriptor 3.
+    let script = "$^F = 9; socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die; \
+        bind($s, sockaddr_un($ARGV[0])) or die; listen($s, 9) or die; \
+        POSIX::dup2(fileno($s), 3); ($ENV{LISTEN_FDS}, $ENV{LISTEN_PID}) = (1, $$); \
+        exec $ARGV[1], 'daemon'";
+    let daemon = world
+        .command("perl")
+        .args(["-MSocket", "-MPOSIX", "-e", script])
+        .arg(world.layout().socket())
+        .arg(env!("CARGO_BIN_EXE_repod"))
+        .env("NOTIFY_SOCKET", &told)
+        .spawn();
+    let mut words = [0; 64];
+    let length = notify.recv(&mut words).unwrap();
+    assert!(words[..length].starts_with(b"READY=1"));
+    let endpoint = ensure(&world, &repo);
+    assert_eq!(daemon_pid(&world), daemon.pid());
+    // A service manager brings its daemon back itself, and what it was told is not for backends.
+    assert!(!world.processes().iter().any(|p| p.cmdline.contains("--standby")));
+    assert!(!proc::environ(pid(&endpoint)).iter().any(|line| line.starts_with("NOTIFY_SOCKET=")));
+    world.repod(["shutdown", "--backends"]).ok();
+    drop(daemon.wait(BOUND));
+    // systemd goes on listening there.
+    assert!(world.layout().socket().exists());
+    world.finish();
+}
