@@ -128,3 +128,35 @@ impl View {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::BackendRecord;
+    use crate::repo::Repo;
+
+    #[test]
+    fn what_a_record_says_of_a_backend_is_not_believed_before_it_is_verified() {
+        let repo = Repo {
+            id: "web-3f2a9c1b04de".parse().unwrap(),
+            identity: "/src/web/.git".into(),
+            root: "/src/web".into(),
+        };
+        let mut record = Record::new(&repo);
+        assert!(!View::unverified(&record).is_adopting());
+        record.state = BackendState::Ready;
+        record.backend = Some(BackendRecord {
+            identity: ProcessIdentity::mine().unwrap(),
+            port: 1,
+            password: "x".into(),
+            marker: "m".into(),
+            version: None,
+            started_at: String::new(),
+            log_offset: 0,
+            warnings: Vec::new(),
+        });
+        assert!(View::of(&record).is_ready());
+        let view = View::unverified(&record);
+        assert!(view.is_adopting() && !view.is_ready());
+    }
+}
