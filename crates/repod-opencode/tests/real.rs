@@ -265,7 +265,7 @@ fn commands_of_the_agent_see_the_users_environment_and_no_secret() {
     for unset in ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "npm_config_globalconfig"] {
         assert_eq!(value(unset), "", "{unset}");
     }
-    assert_eq!(value("GIT_OPTIONAL_LOCKS"), "1");
+    assert_eq!(value("GIT_OPTIONAL_LOCKS"), "0");
     assert_eq!(value("HOME"), world.user("").to_str().unwrap().trim_end_matches('/'));
     assert_eq!(value("REPOD_BACKEND"), world.spec.marker);
     assert!(!env.contains(PASSWORD) && !env.contains("guard.js"), "{env}");

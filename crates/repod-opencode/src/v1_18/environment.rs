@@ -58,8 +58,7 @@ impl Environment {
         let mut backend = inherited(user, warnings);
         let mut tools = Tools { user, values: BTreeMap::new(), unreadable: BTreeSet::new() };
 
-        // OpenCode's own `git status` must not take the index lock of the user's repo. git reads
-        // an empty value as 0, so tools get the default by name.
+        // OpenCode's own `git status` must not take the index lock of the user's repo.
         backend.insert("GIT_OPTIONAL_LOCKS".into(), "0".into());
         // The agent's own `git status` keeps it too: it loses nothing but a refreshed index, and the
         // user's `git commit` beside it never finds an `index.lock`.

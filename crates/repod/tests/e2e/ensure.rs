@@ -1,8 +1,8 @@
 //! One daemon, one backend, one answer, however many ask and by whatever path.
 
-use crate::{BOUND, backends, daemon_pid, ensure, oc, pid, ps, world};
-use repod_proto::{BackendState, Endpoint};
-use repod_testkit::{Script, proc};
+use crate::{BOUND, backends, builder, client, daemon_pid, ensure, oc, pid, ps, world};
+use repod_proto::{BackendState, Endpoint, EnsureStep, ErrorBody, ErrorCode};
+use repod_testkit::{Script, proc, wait_until};
 use std::collections::BTreeSet;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,5 +83,60 @@ fn a_caller_who_leaves_cancels_nothing() {
     let endpoint = ensure(&world, &repo);
     assert_eq!(endpoint.generation.0, 1);
     assert_eq!(backends(&world), [pid(&endpoint)]);
+    world.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_as_many_start_at_once_as_allowed_and_the_others_say_that_they_wait() {
+    let world =
+        builder().settings("[backend]\nstart_concurrency = 1").env("REPOD_LOG", "debug").build();
+    // The daemon is the world's own child, with its environment.
+    world.repod(["ps"]).ok();
+    let client = client(&world);
+    let starts = (0..4).map(|i| {
+        let (client, repo) = (client.clone(), world.git_repo(&format!("repo{i}")));
+        tokio::spawn(async move {
+            let mut steps = Vec::new();
+            let ensured = client.ensure_with_progress(&repo, |p| steps.push(p.step)).await;
+            assert_eq!(ensured.unwrap().state, BackendState::Ready);
+            steps
+        })
+    });
+    let starts: Vec<_> = starts.collect();
+    let mut queued = 0;
+    for start in starts {
+        let steps = start.await.unwrap();
+        assert!(steps.contains(&EnsureStep::Booting), "{steps:?}");
+        queued += usize::from(steps.contains(&EnsureStep::Queued));
+    }
+    assert!(queued >= 3, "{queued}");
+    // In the log of the daemon a start never begins before the one before is ready.
+    let log = fs_err::read_to_string(world.layout().log()).unwrap();
+    let order: Vec<_> = log
+        .lines()
+        .filter_map(|line| {
+            let spawns = line.contains("bring-up step=\"spawning\"");
+            (spawns || line.contains("state=\"ready\"")).then_some(spawns)
+        })
+        .collect();
+    assert_eq!(order, [true, false].repeat(4), "{log}");
+    world.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_is_stopped_tells_its_callers_and_leaves_nothing() {
+    let world = world();
+    let repo = world.git_repo("web");
+    let waiting = world.repod(["ensure", "--json"]).arg(&repo).spawn();
+    wait_until("a process", BOUND, async || {
+        world.processes().iter().any(|p| p.env("REPOD_BACKEND").is_some()).then_some(())
+    })
+    .await;
+    world.repod(["stop"]).arg(&repo).ok();
+    let output = waiting.wait(BOUND);
+    let error = output.json::<ErrorBody>().error;
+    assert_eq!((output.code, error.code), (1, ErrorCode::Stopped), "{error:?}");
+    assert!(!world.processes().iter().any(|p| p.env("REPOD_BACKEND").is_some()));
+    assert_eq!(ensure(&world, &repo).state, BackendState::Ready);
     world.finish();
 }

@@ -1,7 +1,6 @@
 //! Slow is not dead, dead is noticed, and a start that fails says why.
 
-use crate::{BOUND, backends, builder, ensure, oc, pid, status, world};
-use repod_client::{Client, StartPolicy};
+use crate::{BOUND, backends, builder, client, ensure, oc, pid, status, world};
 use repod_proto::{BackendState, ErrorBody, ErrorCode};
 use repod_testkit::{Script, proc, wait_until};
 use std::os::unix::fs::PermissionsExt;
@@ -125,15 +124,7 @@ async fn a_daemon_killed_at_any_step_of_a_start_is_recovered_from() {
         // A debug build dies there as a power cut would let it, once.
         fs_err::create_dir_all(world.repod_home()).unwrap();
         fs_err::write(world.repod_home().join(format!("fault-{point}")), "").unwrap();
-        let client = Client::new(world.layout())
-            .start_policy(StartPolicy::With(env!("CARGO_BIN_EXE_repod").into()))
-            .env(
-                world
-                    .environment()
-                    .iter()
-                    .map(|(k, v)| (k.to_str().unwrap().into(), v.to_str().unwrap().into()))
-                    .collect(),
-            );
+        let client = client(&world);
         drop(world.repod(["ensure"]).arg(&repo).run());
         assert!(!world.repod_home().join(format!("fault-{point}")).exists(), "{point} was reached");
         let endpoint = client.ensure_running(&repo).await.unwrap();

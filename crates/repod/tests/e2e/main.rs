@@ -11,6 +11,7 @@ mod many;
 mod registry;
 mod stop;
 
+use repod_client::{Client, StartPolicy};
 use repod_proto::{Endpoint, RepoStatus, RepoSummary};
 use repod_testkit::world::WorldBuilder;
 use repod_testkit::{Oc, World, proc};
@@ -47,6 +48,15 @@ fn pid(endpoint: &Endpoint) -> u32 {
 
 fn oc(endpoint: &Endpoint) -> Oc {
     Oc::of(endpoint)
+}
+
+/// A Rust program's client of this world, with the world's environment.
+fn client(world: &World) -> Client {
+    let env = world.environment().iter();
+    let env = env.map(|(k, v)| (k.to_str().unwrap().into(), v.to_str().unwrap().into()));
+    Client::new(world.layout())
+        .start_policy(StartPolicy::With(env!("CARGO_BIN_EXE_repod").into()))
+        .env(env.collect())
 }
 
 /// The daemon's pid, as it says itself.
