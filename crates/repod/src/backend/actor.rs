@@ -484,7 +484,13 @@ impl Actor {
     }
 
     fn explain(&self, failure: &Failure, parked: bool) -> ApiError {
-        failure::explain(failure, parked, self.was_ready, &self.tail())
+        let error = failure::explain(failure, parked, self.was_ready, &self.tail());
+        // Once the process is off the record only what was said of its failure knows the log's end.
+        let known = self.record.failure.as_ref().and_then(|known| known.details.get("log_tail"));
+        match known.and_then(|tail| tail.as_str()) {
+            Some(tail) => failure::with_tail(error, tail),
+            None => error,
+        }
     }
 
     fn tail(&self) -> String {
