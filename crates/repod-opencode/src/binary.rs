@@ -101,6 +101,25 @@ impl Binary {
         setting: Option<&Path>,
         env: &BTreeMap<OsString, OsString>,
     ) -> Result<Self, BinaryError> {
+        let path = Self::find(setting, env)?;
+        let search = env.get(OsStr::new("PATH"));
+        let version = version::of(&path, search)
+            .map_err(|reason| BinaryError::Unreadable { path: path.clone(), reason })?;
+        if !supports(&version) {
+            return Err(BinaryError::Unsupported { path, version });
+        }
+        Ok(Self { path, version })
+    }
+
+    /// Like [`locate`](Self::locate), but any version will do, and none is asked for: for what is
+    /// handed on to the user's own `opencode` as it is. Runs nothing.
+    ///
+    /// # Errors
+    /// None there, or only repod's own shim.
+    pub fn find(
+        setting: Option<&Path>,
+        env: &BTreeMap<OsString, OsString>,
+    ) -> Result<PathBuf, BinaryError> {
         let named = setting.map(Path::as_os_str).or_else(|| {
             env.get(OsStr::new("REPOD_OPENCODE")).map(OsString::as_os_str).filter(|v| !v.is_empty())
         });
@@ -119,13 +138,7 @@ impl Binary {
                 .find(|path| !is_repod(path))
                 .ok_or(BinaryError::Missing { setting: None })?,
         };
-        let path = version::platform_binary(found);
-        let version = version::of(&path, search)
-            .map_err(|reason| BinaryError::Unreadable { path: path.clone(), reason })?;
-        if !supports(&version) {
-            return Err(BinaryError::Unsupported { path, version });
-        }
-        Ok(Self { path, version })
+        Ok(version::platform_binary(found))
     }
 }
 
@@ -138,8 +151,9 @@ fn candidates(name: &OsStr, search: Option<&OsString>) -> impl Iterator<Item = P
         .filter_map(|path| fs_err::canonicalize(path).ok())
 }
 
-/// The shim is a link to the repod binary, under the name `opencode`.
-fn is_repod(canonical: &Path) -> bool {
+/// Whether this canonical path is the repod binary: the shim is a link to it, under the name
+/// `opencode`.
+pub fn is_repod(canonical: &Path) -> bool {
     canonical.file_name() == Some(OsStr::new("repod"))
         || std::env::current_exe().and_then(fs_err::canonicalize).is_ok_and(|own| own == canonical)
 }

@@ -16,6 +16,12 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
+mod events;
+mod sessions;
+
+pub use events::EventBody;
+pub use sessions::{HistoryRow, Request as PendingRequest, SessionInfo};
+
 /// Largest answer taken.
 const ANSWER_MAX: usize = 16 * 1024 * 1024;
 /// How long a call may take that has no deadline of its own.
@@ -178,7 +184,18 @@ impl BackendClient {
         route: &str,
         limit: Duration,
     ) -> Result<Bytes, ProbeError> {
-        let exchange = self.exchange(method, route);
+        self.call_with(method, route, None, limit).await
+    }
+
+    /// A call with a JSON document, or without one.
+    async fn call_with(
+        &self,
+        method: &Method,
+        route: &str,
+        document: Option<Bytes>,
+        limit: Duration,
+    ) -> Result<Bytes, ProbeError> {
+        let exchange = self.exchange(method, route, document);
         let (status, body) = tokio::time::timeout(limit, exchange)
             .await
             .map_err(|_| ProbeError::TimedOut(limit))??;
@@ -189,29 +206,45 @@ impl BackendClient {
         }
     }
 
-    async fn exchange(
+    /// A fresh connection, and the request that is to be its only one.
+    async fn open(
         &self,
         method: &Method,
         route: &str,
-    ) -> Result<(StatusCode, Bytes), ProbeError> {
+        document: Option<Bytes>,
+    ) -> Result<(TcpStream, Request<Full<Bytes>>), ProbeError> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.map_err(
             |error| match error.kind() {
                 std::io::ErrorKind::ConnectionRefused => ProbeError::Refused,
                 _ => ProbeError::Broken(error.to_string()),
             },
         )?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let credentials = format!("{}:{}", crate::USERNAME, self.password);
         let credentials = base64::engine::general_purpose::STANDARD.encode(credentials);
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(route)
             .header(header::HOST, format!("127.0.0.1:{}", self.port))
             .header(header::AUTHORIZATION, format!("Basic {credentials}"))
-            .header(header::CONNECTION, "close")
-            .body(Full::<Bytes>::default())
+            .header(header::CONNECTION, "close");
+        if document.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let request = request
+            .body(Full::new(document.unwrap_or_default()))
             .map_err(|error| ProbeError::Broken(error.to_string()))?;
+        Ok((stream, request))
+    }
+
+    async fn exchange(
+        &self,
+        method: &Method,
+        route: &str,
+        document: Option<Bytes>,
+    ) -> Result<(StatusCode, Bytes), ProbeError> {
+        let (stream, request) = self.open(method, route, document).await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let mut answer = pin!(async {
             let response = sender.send_request(request).await.map_err(broken)?;
             let status = response.status();

@@ -7,11 +7,16 @@
 mod binary;
 mod client;
 mod files;
+mod hold;
 pub mod v1_18;
 
-pub use binary::{Binary, BinaryError, is_supported};
-pub use client::{BackendClient, Health, ProbeError, SessionState};
+pub use binary::{Binary, BinaryError, is_repod, is_supported};
+pub use client::{
+    BackendClient, EventBody, Health, HistoryRow, PendingRequest, ProbeError, SessionInfo,
+    SessionState,
+};
+pub use hold::hold_events;
 pub use v1_18::{
     AttachCommand, AttachTarget, Launch, LaunchError, LaunchSpec, MARKER, USERNAME, attach_command,
-    explain_exit, is_port_lost, ready_line,
+    explain_exit, is_port_lost, ready_line, xdg_homes,
 };

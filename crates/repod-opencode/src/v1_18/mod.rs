@@ -7,15 +7,19 @@ mod auth;
 mod cache;
 mod content;
 mod environment;
+pub mod event;
 mod launch;
 mod npm;
 mod output;
 mod overlay;
+pub mod repair;
+pub mod told;
 mod user;
 
 pub use attach::{AttachCommand, AttachTarget, attach_command};
 pub use launch::{Launch, LaunchError, LaunchSpec};
 pub use output::{explain_exit, is_port_lost, ready_line};
+pub use user::xdg_homes;
 
 /// The user name of basic authentication; OpenCode's own default.
 pub const USERNAME: &str = "opencode";

@@ -12,6 +12,12 @@ pub(super) const XDG_HOMES: [(&str, &str, &str); 4] = [
     ("XDG_STATE_HOME", ".local/state", "state"),
 ];
 
+/// The XDG homes of a backend whose own directory (`repos/<repo_id>`) this is: with them in its
+/// environment, a command of OpenCode reads and writes what that backend keeps.
+pub fn xdg_homes(state_dir: &Path) -> [(&'static str, OsString); 4] {
+    XDG_HOMES.map(|(name, _, dir)| (name, state_dir.join(dir).into()))
+}
+
 /// The user's own OpenCode directories.
 #[derive(Clone, Debug)]
 pub(super) struct User {

@@ -1,0 +1,223 @@
+//! What an event says, as far as routing and bookkeeping need it; the rest stays bytes.
+//!
+//! `/global/event` sends `{directory, project, payload}`. Every durable event comes twice there:
+//! as itself, then as `sync` with its number; both carry the same id. `/event` sends the payload
+//! alone, without the `sync` copies.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// An event as `/global/event` sends it.
+#[derive(Debug)]
+pub struct Event<'a> {
+    /// The directory it is about.
+    pub directory: Option<Cow<'a, str>>,
+    /// The project of that directory.
+    pub project: Option<Cow<'a, str>>,
+    /// The payload's bytes, a slice of what was parsed.
+    pub payload: &'a str,
+    /// OpenCode's own id.
+    pub id: Option<Cow<'a, str>>,
+    /// What it means.
+    pub kind: Kind<'a>,
+}
+
+/// What an event means to a bystander.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Kind<'a> {
+    /// The stream has begun.
+    Connected,
+    /// The stream is still there.
+    Heartbeat,
+    /// The durable copy of an event.
+    Sync {
+        /// Its session.
+        session: Cow<'a, str>,
+        /// Its number there.
+        seq: u64,
+    },
+    /// A session has a turn in flight, or no longer.
+    Status {
+        /// The session.
+        session: Cow<'a, str>,
+        /// Whether a turn is in flight. What is not known to be idle is busy.
+        busy: bool,
+    },
+    /// A session is gone.
+    Deleted {
+        /// The session.
+        session: Cow<'a, str>,
+    },
+    /// Somebody has to answer.
+    Asked {
+        /// The session that waits.
+        session: Cow<'a, str>,
+        /// The request.
+        request: Cow<'a, str>,
+        /// Permission or question.
+        what: Ask,
+    },
+    /// Somebody has answered.
+    Answered {
+        /// The request.
+        request: Cow<'a, str>,
+    },
+    /// The instance of the event's directory ended, and its turns with it.
+    Disposed,
+    /// Anything else.
+    Other,
+}
+
+/// What a person is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// A permission.
+    Permission,
+    /// An answer.
+    Question,
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, default)]
+    directory: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    project: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Payload<'a> {
+    #[serde(borrow, default)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    properties: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    sync_event: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SyncEvent<'a> {
+    #[serde(borrow, default)]
+    id: Option<Cow<'a, str>>,
+    seq: u64,
+    #[serde(borrow, rename = "aggregateID")]
+    aggregate: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Properties<'a> {
+    #[serde(borrow, default)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "requestID")]
+    request: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "sessionID")]
+    session: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    status: Option<Status<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Status<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+}
+
+impl<'a> Event<'a> {
+    /// Reads one event; `None` when it isn't one.
+    pub fn parse(data: &'a [u8]) -> Option<Self> {
+        let envelope: Envelope<'a> = serde_json::from_slice(data).ok()?;
+        let payload: Payload<'a> = serde_json::from_str(envelope.payload.get()).ok()?;
+        let mut id = payload.id;
+        let kind = match &*payload.kind {
+            "sync" => {
+                let sync: SyncEvent<'a> = serde_json::from_str(payload.sync_event?.get()).ok()?;
+                id = sync.id.or(id);
+                Kind::Sync { session: sync.aggregate, seq: sync.seq }
+            }
+            name => kind(name, payload.properties).unwrap_or(Kind::Other),
+        };
+        Some(Self {
+            directory: envelope.directory,
+            project: envelope.project,
+            payload: envelope.payload.get(),
+            id,
+            kind,
+        })
+    }
+}
+
+/// `None` for what nobody needs to know, and for a known name with an unknown shape.
+fn kind<'a>(name: &str, properties: Option<&'a RawValue>) -> Option<Kind<'a>> {
+    let read = || serde_json::from_str::<Properties<'a>>(properties?.get()).ok();
+    Some(match name {
+        "server.connected" => Kind::Connected,
+        "server.heartbeat" => Kind::Heartbeat,
+        "server.instance.disposed" => Kind::Disposed,
+        "session.status" => {
+            let properties = read()?;
+            let busy = properties.status.is_none_or(|status| status.kind != "idle");
+            Kind::Status { session: properties.session?, busy }
+        }
+        "session.idle" => Kind::Status { session: read()?.session?, busy: false },
+        "session.deleted" => Kind::Deleted { session: read()?.session? },
+        "permission.asked" | "permission.v2.asked" => asked(read()?, Ask::Permission)?,
+        "question.asked" | "question.v2.asked" => asked(read()?, Ask::Question)?,
+        "permission.replied"
+        | "permission.v2.replied"
+        | "question.replied"
+        | "question.rejected"
+        | "question.v2.replied"
+        | "question.v2.rejected" => {
+            let properties = read()?;
+            Kind::Answered { request: properties.request.or(properties.id)? }
+        }
+        _ => return None,
+    })
+}
+
+fn asked(properties: Properties<'_>, what: Ask) -> Option<Kind<'_>> {
+    Some(Kind::Asked { session: properties.session?, request: properties.id?, what })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_routing_needs_is_read_and_the_payload_is_a_slice() {
+        let data = br#"{"directory":"/r","project":"p","payload":{"id":"evt_1","type":"session.status","properties":{"sessionID":"ses_1","status":{"type":"busy"}}}}"#;
+        let event = Event::parse(data).unwrap();
+        assert_eq!(event.directory.as_deref(), Some("/r"));
+        assert_eq!(event.id.as_deref(), Some("evt_1"));
+        assert_eq!(event.kind, Kind::Status { session: "ses_1".into(), busy: true });
+        assert!(event.payload.starts_with(r#"{"id":"evt_1""#));
+        let at = event.payload.as_ptr() as usize - data.as_ptr() as usize;
+        assert_eq!(&data[at..at + event.payload.len()], event.payload.as_bytes());
+    }
+
+    #[test]
+    fn a_sync_copy_has_the_id_of_its_event() {
+        let data = br#"{"directory":"/r","payload":{"type":"sync","syncEvent":{"id":"evt_2","type":"x.1","seq":7,"aggregateID":"ses_1","data":{}},"id":"evt_2"}}"#;
+        let event = Event::parse(data).unwrap();
+        assert_eq!(event.kind, Kind::Sync { session: "ses_1".into(), seq: 7 });
+        assert_eq!(event.id.as_deref(), Some("evt_2"));
+    }
+
+    #[test]
+    fn what_is_unknown_passes_and_what_is_no_event_does_not() {
+        let odd = br#"{"payload":{"type":"session.status","properties":{"sessionID":5}}}"#;
+        assert_eq!(Event::parse(odd).unwrap().kind, Kind::Other);
+        let new = br#"{"payload":{"type":"brand.new","properties":[1]},"more":1}"#;
+        assert_eq!(Event::parse(new).unwrap().kind, Kind::Other);
+        for none in [&b"[]"[..], b"{}", b"", b"{\"payload\":{}}", b"\xff"] {
+            assert!(Event::parse(none).is_none());
+        }
+    }
+}
