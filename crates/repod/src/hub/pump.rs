@@ -1,0 +1,120 @@
+//! Keeps one stream open to the backend there is, whatever becomes of it.
+
+use super::gap;
+use super::sse::Decoder;
+use super::{Limits, Shared, Upstream};
+use bytes::Bytes;
+use repod_opencode::{BackendClient, ProbeError};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// Pause before a stream that broke is opened again, doubled up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// A stream that lasted this long was a good one.
+const GOOD: Duration = Duration::from_secs(5);
+/// How long the stream of a backend that is no longer the one is read to its end.
+const DRAIN: Duration = Duration::from_millis(250);
+/// Events given out in one go, before readers get their turn.
+const BATCH: usize = 64;
+
+/// Follows the backends until there is nobody to name them any more.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    mut upstream: watch::Receiver<Option<Upstream>>,
+    limits: Limits,
+) {
+    if shared.wanted.subscribe().wait_for(|wanted| *wanted).await.is_err() {
+        return;
+    }
+    let mut repairs = JoinSet::new();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let named = upstream.wait_for(Option::is_some).await.map(|named| named.clone());
+        let Ok(named) = named else { return };
+        let Some(backend) = named else { continue };
+        let began = Instant::now();
+        {
+            let mut stream = pin!(follow(&shared, &backend, &limits, &mut repairs));
+            let ended = tokio::select! {
+                ended = &mut stream => Some(ended),
+                () = another(&mut upstream, backend.generation) => {
+                    // What it sent before its end may still be on the way.
+                    tokio::time::timeout(DRAIN, &mut stream).await.ok()
+                }
+            };
+            if let Some(Err(error)) = ended {
+                tracing::debug!(?backend, %error, "the event stream broke");
+            }
+        }
+        shared.with(super::core::Core::stream_ended);
+        if began.elapsed() > GOOD {
+            pause = FIRST_PAUSE;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+            () = another(&mut upstream, backend.generation) => pause = FIRST_PAUSE,
+        }
+        while repairs.try_join_next().is_some() {}
+    }
+}
+
+/// Waits until this generation is no longer the one; forever when nobody will tell.
+async fn another(upstream: &mut watch::Receiver<Option<Upstream>>, generation: u64) {
+    let is_other = |now: &Option<Upstream>| now.as_ref().map(|b| b.generation) != Some(generation);
+    if upstream.wait_for(is_other).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// One stream, from its begin to its end.
+async fn follow(
+    shared: &Arc<Shared>,
+    backend: &Upstream,
+    limits: &Limits,
+    repairs: &mut JoinSet<()>,
+) -> Result<(), ProbeError> {
+    let client = BackendClient::new(backend.port, backend.password.clone());
+    let mut body = client.global_events(limits.connect).await?;
+    let mut decoder = Decoder::new(limits.event_bytes);
+    // `server.connected`: from here on nothing is missed.
+    let first = tokio::time::timeout(limits.connect, body.next()).await;
+    let first = first.map_err(|_| ProbeError::TimedOut(limits.connect))?;
+    let Some(first) = first else { return Ok(()) };
+    let first = decoder.push(&first?);
+    shared.with(|core| core.counts.streams += 1);
+    gap::close(shared, &client, backend.generation, limits, repairs).await?;
+    publish(shared, &first).await;
+    while let Some(bytes) = body.next().await {
+        let events = decoder.push(&bytes?);
+        let oversized = std::mem::take(&mut decoder.oversized);
+        if oversized > 0 {
+            shared.with(|core| core.counts.malformed += oversized);
+        }
+        publish(shared, &events).await;
+    }
+    Ok(())
+}
+
+async fn publish(shared: &Shared, events: &[Bytes]) {
+    for batch in events.chunks(BATCH) {
+        shared.with(|core| batch.iter().for_each(|event| core.publish(event.clone())));
+        if batch.len() == BATCH {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Heartbeats, as long as the hub lives.
+pub(super) async fn beat(shared: Arc<Shared>, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        shared.with(super::core::Core::beat);
+    }
+}

@@ -1,0 +1,224 @@
+//! What the events tell of the backend's state: who is busy, who waits for a person, and how far
+//! each session's durable events are known.
+
+use repod_opencode::PendingRequest;
+use repod_opencode::v1_18::event::{Ask, Event, Kind};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::time::Instant;
+
+/// Sessions remembered; idle ones are forgotten first. What is forgotten is only replayed less
+/// exactly.
+const SESSIONS_MAX: usize = 1024;
+/// Requests for a person remembered.
+const PENDING_MAX: usize = 4096;
+/// Events remembered by id.
+const RECENT_MAX: usize = 4096;
+
+/// What is known of one session.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Session {
+    pub(super) directory: String,
+    pub(super) project: Option<String>,
+    /// Number of its last durable event seen.
+    pub(super) seq: Option<u64>,
+    pub(super) busy: bool,
+    /// For forgetting the longest untouched.
+    touched: u64,
+}
+
+/// One request that waits for a person.
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    pub(super) session: String,
+    pub(super) directory: String,
+    pub(super) project: Option<String>,
+    pub(super) what: Ask,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Track {
+    pub(super) sessions: HashMap<String, Session>,
+    pub(super) pending: HashMap<String, Pending>,
+    /// Requests answered that were asked before anybody listened.
+    pub(super) answered: HashSet<String>,
+    pub(super) last_event: Option<Instant>,
+    clock: u64,
+}
+
+impl Track {
+    /// Takes in one event.
+    pub(super) fn note(&mut self, event: &Event<'_>) {
+        self.last_event = Some(Instant::now());
+        match &event.kind {
+            Kind::Sync { session, seq } => {
+                let session = self.session(session, event);
+                session.seq = Some(session.seq.map_or(*seq, |known| known.max(*seq)));
+            }
+            Kind::Status { session, busy } => self.session(session, event).busy = *busy,
+            Kind::Deleted { session } => {
+                if let Some(known) = self.sessions.get_mut(&**session) {
+                    known.busy = false;
+                }
+                self.pending.retain(|_, pending| pending.session != **session);
+            }
+            Kind::Asked { session, request, what } if self.pending.len() < PENDING_MAX => {
+                let pending = Pending {
+                    session: session.to_string(),
+                    directory: event.directory.as_deref().unwrap_or_default().to_owned(),
+                    project: event.project.as_deref().map(str::to_owned),
+                    what: *what,
+                };
+                self.pending.insert(request.to_string(), pending);
+            }
+            Kind::Answered { request } => {
+                let was_known = self.pending.remove(&**request).is_some();
+                if !was_known && self.answered.len() < PENDING_MAX {
+                    self.answered.insert(request.to_string());
+                }
+            }
+            Kind::Disposed => {
+                let directory = event.directory.as_deref().unwrap_or_default();
+                for session in self.sessions.values_mut() {
+                    session.busy &= session.directory != directory;
+                }
+                self.pending.retain(|_, pending| pending.directory != directory);
+            }
+            _ => {}
+        }
+    }
+
+    fn session(&mut self, id: &str, event: &Event<'_>) -> &mut Session {
+        if !self.sessions.contains_key(id) && self.sessions.len() >= SESSIONS_MAX {
+            self.forget();
+        }
+        self.clock += 1;
+        let session = self.sessions.entry(id.to_owned()).or_default();
+        session.touched = self.clock;
+        if let Some(directory) = event.directory.as_deref()
+            && session.directory != directory
+        {
+            directory.clone_into(&mut session.directory);
+        }
+        if session.project.is_none() {
+            session.project = event.project.as_deref().map(str::to_owned);
+        }
+        session
+    }
+
+    /// Forgets the older half of the idle sessions.
+    fn forget(&mut self) {
+        let mut idle: Vec<u64> =
+            self.sessions.values().filter(|s| !s.busy).map(|s| s.touched).collect();
+        idle.sort_unstable();
+        let Some(middle) = idle.get(idle.len() / 2).copied() else { return };
+        self.sessions.retain(|_, session| session.busy || session.touched > middle);
+    }
+
+    /// Forgets all idle sessions. What they do later is told apart from what they did by its time.
+    pub(super) fn forget_idle(&mut self) {
+        self.sessions.retain(|_, session| session.busy);
+        self.sessions.shrink_to_fit();
+        self.pending.shrink_to_fit();
+        self.answered = HashSet::new();
+    }
+
+    /// Notes a turn that was in flight before anybody listened. Of a session that has been heard
+    /// of since, the events know better: they say `busy` at each step of a turn.
+    pub(super) fn set_busy(&mut self, id: String, directory: &str, project: Option<String>) {
+        let directory = directory.to_owned();
+        let session = Session { directory, project, busy: true, ..Session::default() };
+        self.sessions.entry(id).or_insert(session);
+    }
+
+    /// Notes a request that was open before anybody listened.
+    pub(super) fn set_pending(
+        &mut self,
+        request: PendingRequest,
+        what: Ask,
+        directory: &str,
+        project: Option<String>,
+    ) {
+        let PendingRequest { id, session, .. } = request;
+        if !self.answered.contains(&id) {
+            let pending = Pending { session, directory: directory.to_owned(), project, what };
+            self.pending.insert(id, pending);
+        }
+    }
+
+    pub(super) fn busy(&self) -> impl Iterator<Item = (&String, &Session)> {
+        self.sessions.iter().filter(|(_, session)| session.busy)
+    }
+}
+
+/// The events seen last, by id, so that none is given out twice: the streams of two generations
+/// and the history between them overlap.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    known: HashSet<u64>,
+    order: VecDeque<u64>,
+}
+
+impl Recent {
+    /// Whether this is the first time. An event without an id always is.
+    pub(super) fn is_new(&mut self, event: &Event<'_>) -> bool {
+        let Some(id) = event.id.as_deref() else { return true };
+        let mut hasher = DefaultHasher::new();
+        (id, matches!(event.kind, Kind::Sync { .. })).hash(&mut hasher);
+        let key = hasher.finish();
+        if !self.known.insert(key) {
+            return false;
+        }
+        self.order.push_back(key);
+        if self.order.len() > RECENT_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        true
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(track: &mut Track, kind: &str, properties: &str) {
+        let text = format!(
+            r#"{{"directory":"/r","project":"p","payload":{{"type":"{kind}","properties":{properties}}}}}"#
+        );
+        track.note(&Event::parse(text.as_bytes()).unwrap());
+    }
+
+    #[test]
+    fn busy_and_waiting_sessions_are_known() {
+        let mut track = Track::default();
+        note(&mut track, "session.status", r#"{"sessionID":"a","status":{"type":"retry"}}"#);
+        note(&mut track, "session.status", r#"{"sessionID":"b","status":{"type":"busy"}}"#);
+        note(&mut track, "session.idle", r#"{"sessionID":"b"}"#);
+        note(&mut track, "permission.asked", r#"{"id":"per_1","sessionID":"a"}"#);
+        note(&mut track, "question.asked", r#"{"id":"que_1","sessionID":"a"}"#);
+        assert_eq!(track.busy().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["a"]);
+        assert_eq!(track.pending.len(), 2);
+        note(&mut track, "permission.replied", r#"{"sessionID":"a","requestID":"per_1"}"#);
+        assert_eq!(track.pending["que_1"].what, Ask::Question);
+        note(&mut track, "server.instance.disposed", "{}");
+        assert_eq!((track.pending.len(), track.busy().count()), (1 - 1, 0));
+    }
+
+    #[test]
+    fn many_sessions_are_bounded_and_the_busy_ones_stay() {
+        let mut track = Track::default();
+        note(&mut track, "session.status", r#"{"sessionID":"a","status":{"type":"busy"}}"#);
+        for n in 0..5000 {
+            note(&mut track, "session.idle", &format!(r#"{{"sessionID":"s{n}"}}"#));
+        }
+        assert!(track.sessions.len() <= SESSIONS_MAX);
+        assert!(track.sessions.contains_key("s4999") && track.busy().count() == 1);
+    }
+}
