@@ -141,6 +141,9 @@ pub struct RestartRequest {
     /// The caller's environment, as in [`EnsureRequest::env`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env: Option<BTreeMap<String, String>>,
+    /// Make a new password and capability URL; the old ones are refused from then on.
+    #[serde(default)]
+    pub rotate: bool,
 }
 
 /// `GET /v1/status?path=…`

@@ -71,7 +71,8 @@ pub struct Endpoint {
     pub directory: String,
     /// The branch checked out in `directory`; absent when detached or without git.
     pub branch: Option<String>,
-    /// Base URL, `http://127.0.0.1:<port>`; absent when there has never been a backend.
+    /// Base URL, `http://127.0.0.1:<port>`: the gateway's, so it stays when the backend is replaced.
+    /// Absent where the repo's record can't be used.
     pub url: Option<String>,
     /// User name for basic authentication.
     pub username: String,
@@ -105,7 +106,7 @@ pub struct RepoSummary {
     pub sessions: Option<u64>,
     /// How many of them have a turn in flight; absent when it could not be asked.
     pub busy: Option<u64>,
-    /// Connected clients (established connections to the endpoint); absent without a process.
+    /// Requests and streams the endpoint is serving; absent without a process.
     pub clients: Option<u64>,
     /// Seconds since the backend last had work or a client; absent when busy or without a process.
     pub idle_seconds: Option<u64>,

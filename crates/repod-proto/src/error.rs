@@ -58,7 +58,9 @@ error_codes! {
     RepoInvalid = 400, FAILURE;
     /// Another root already owns this repo id.
     RepoIdCollision = 409, FAILURE;
-    /// The caller is another user.
+    /// The endpoint's password or capability is missing or wrong.
+    Unauthorized = 401, FAILURE;
+    /// The caller may not do this: another user, a foreign web page, a route that is closed.
     Forbidden = 403, FAILURE;
     /// repod's home is missing, of another owner, or open to others.
     HomeUnusable = 500, FAILURE;
@@ -82,6 +84,10 @@ error_codes! {
     StartFailed = 502, FAILURE;
     /// Too many failed starts: no further one is tried until asked for.
     BackendParked = 503, FAILURE;
+    /// The backend broke off before it answered; what was asked may have been done.
+    BackendBroke = 502, FAILURE;
+    /// The backend was not ready within the time a request is held.
+    HoldExpired = 503, BUSY;
     /// The backend is alive but does not answer.
     BackendUnresponsive = 504, DEADLINE;
     /// What was waited for was stopped meanwhile.

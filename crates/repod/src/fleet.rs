@@ -1,11 +1,13 @@
 //! All repos of one home: who knows them, and what they share.
 
 use crate::backend::{self, RepoHandle, Shared, strays};
+use crate::gateway::{self, Gateway};
 use crate::registry::{self, Record};
 use crate::repo::Repo;
 use repod_proto::{
     ApiError, BackendState, Endpoint, ErrorCode, Generation, Home, RepoId, RepoSummary,
 };
+use repod_supervisor::files::LockFile;
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +17,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub(crate) struct Fleet {
     home: Home,
     shared: Arc<Shared>,
+    gateway: Arc<Gateway>,
     repos: RwLock<HashMap<RepoId, Entry>>,
     /// One registration at a time: two requests for a new repo must not both claim it.
     registering: tokio::sync::Mutex<()>,
@@ -28,14 +31,16 @@ enum Entry {
 }
 
 impl Fleet {
-    pub(crate) fn new(home: Home, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(home: Home, shared: Arc<Shared>, gateway: Gateway) -> Self {
         let repos = RwLock::new(HashMap::new());
         let registering = tokio::sync::Mutex::new(());
-        Self { home, shared, repos, registering, closed: AtomicBool::new(false) }
+        let (gateway, closed) = (Arc::new(gateway), AtomicBool::new(false));
+        Self { home, shared, gateway, repos, registering, closed }
     }
 
     /// Takes up every repo there is a record of; backends that still run are adopted meanwhile.
-    pub(crate) fn load(&self) -> io::Result<()> {
+    pub(crate) async fn load(&self) -> io::Result<()> {
+        let patience = gateway::Patience::new();
         let found = match std::fs::read_dir(self.home.repos()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other?,
@@ -45,7 +50,7 @@ impl Fleet {
             let Some(id) = name.to_str().and_then(|name| name.parse::<RepoId>().ok()) else {
                 continue;
             };
-            let entry = match self.take_up(&id) {
+            let entry = match self.take_up(&id, patience).await {
                 Ok(Some(handle)) => Entry::Managed(handle),
                 Ok(None) => continue,
                 Err(error) => {
@@ -59,14 +64,24 @@ impl Fleet {
     }
 
     /// The repo of this id if there is a usable record of it.
-    pub(crate) fn known(&self, id: &RepoId) -> Result<Option<RepoHandle>, ApiError> {
+    pub(crate) async fn known(&self, id: &RepoId) -> Result<Option<RepoHandle>, ApiError> {
         match self.read().get(id) {
             Some(Entry::Managed(handle)) => return Ok(Some(handle.clone())),
             None => return Ok(None),
             Some(Entry::Unusable(_)) => {}
         }
-        // Somebody may have repaired it meanwhile.
-        match self.take_up(id) {
+        // Somebody may have repaired it meanwhile; one tries at a time.
+        let _one_at_a_time = self.registering.lock().await;
+        self.try_again(id).await
+    }
+
+    async fn try_again(&self, id: &RepoId) -> Result<Option<RepoHandle>, ApiError> {
+        match self.read().get(id) {
+            Some(Entry::Managed(handle)) => return Ok(Some(handle.clone())),
+            None => return Ok(None),
+            Some(Entry::Unusable(_)) => {}
+        }
+        match self.take_up(id, gateway::Patience::new()).await {
             Ok(Some(handle)) => {
                 self.write().insert(id.clone(), Entry::Managed(handle.clone()));
                 Ok(Some(handle))
@@ -84,11 +99,11 @@ impl Fleet {
 
     /// The handle of a repo, which is taken into the books if it is new.
     pub(crate) async fn register(&self, repo: &Repo) -> Result<RepoHandle, ApiError> {
-        if let Some(handle) = self.known(&repo.id)? {
+        if let Some(handle) = self.known(&repo.id).await? {
             return Ok(handle);
         }
         let _one_at_a_time = self.registering.lock().await;
-        if let Some(handle) = self.known(&repo.id)? {
+        if let Some(handle) = self.try_again(&repo.id).await? {
             return Ok(handle);
         }
         if self.closed.load(Ordering::Acquire) {
@@ -97,7 +112,7 @@ impl Fleet {
         let dir = self.home.repo(&repo.id);
         let lock = registry::claim(&dir)?;
         let record = Record::read(&dir, &repo.id)?.unwrap_or_else(|| Record::new(repo));
-        let handle = backend::manage(&self.home, Arc::clone(&self.shared), record, lock);
+        let handle = self.manage(record, lock, gateway::Patience::new()).await?;
         self.write().insert(repo.id.clone(), Entry::Managed(handle.clone()));
         Ok(handle)
     }
@@ -154,13 +169,48 @@ impl Fleet {
         self.shared.close();
     }
 
-    fn take_up(&self, id: &RepoId) -> Result<Option<RepoHandle>, ApiError> {
+    async fn take_up(
+        &self,
+        id: &RepoId,
+        patience: gateway::Patience,
+    ) -> Result<Option<RepoHandle>, ApiError> {
         let dir = self.home.repo(id);
         let Some(record) = Record::read(&dir, id)? else {
             return Ok(None);
         };
         let lock = registry::claim(&dir)?;
-        Ok(Some(backend::manage(&self.home, Arc::clone(&self.shared), record, lock)))
+        self.manage(record, lock, patience).await.map(Some)
+    }
+
+    /// Opens the repo's endpoint, and hands the record to the task that owns it from then on.
+    async fn manage(
+        &self,
+        mut record: Record,
+        lock: LockFile,
+        patience: gateway::Patience,
+    ) -> Result<RepoHandle, ApiError> {
+        let door = gateway::open(record.gateway_port(), patience).await?;
+        if let Some(warning) = &door.warning {
+            tracing::warn!(repo = %record.repo_id, "{warning}");
+            record.warnings.push(warning.clone());
+        }
+        if record.listens_on(door.port)? {
+            self.note(&record).await;
+        }
+        let handle = backend::manage(&self.home, Arc::clone(&self.shared), record, lock);
+        self.gateway.serve(door, handle.downgrade());
+        Ok(handle)
+    }
+
+    /// Writes down where the endpoint is. That it can't be written stops no one here: nothing is
+    /// started without a record, and that will say so.
+    async fn note(&self, record: &Record) {
+        let (dir, record) = (self.home.repo(&record.repo_id), record.clone());
+        let id = record.repo_id.clone();
+        let written = tokio::task::spawn_blocking(move || record.write(&dir)).await;
+        if let Ok(Err(error)) = written {
+            tracing::error!(repo = %id, %error, "the endpoint can't be written down");
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, HashMap<RepoId, Entry>> {

@@ -4,6 +4,7 @@
 //! concerns its own repo only.
 
 use crate::repo::Repo;
+use crate::secret::random_hex;
 use repod_proto::home::RepoDir;
 use repod_proto::{ApiError, BackendState, ErrorCode, Generation, RepoId};
 use repod_supervisor::files::{self, LockError, LockFile, PrivateError};
@@ -28,6 +29,8 @@ pub(crate) struct Record {
     pub(crate) identity: PathBuf,
     pub(crate) state: BackendState,
     pub(crate) generation: Generation,
+    /// The gateway's address. In a record without a capability URL (written before there was a
+    /// gateway) it is the backend's own, and so is the password.
     pub(crate) url: Option<String>,
     pub(crate) username: String,
     pub(crate) password: Option<String>,
@@ -36,6 +39,9 @@ pub(crate) struct Record {
     pub(crate) backend: Option<BackendRecord>,
     #[serde(default)]
     pub(crate) failure: Option<ApiError>,
+    /// What users of the endpoint should know; as long as this daemon lives.
+    #[serde(skip)]
+    pub(crate) warnings: Vec<String>,
 }
 
 /// The process behind it, with all a later daemon needs to know it again.
@@ -71,12 +77,46 @@ impl Record {
             capability_url: None,
             backend: None,
             failure: None,
+            warnings: Vec::new(),
         }
     }
 
     /// The repo this entry is about.
     pub(crate) fn repo(&self) -> Repo {
         Repo { id: self.repo_id.clone(), identity: self.identity.clone(), root: self.root.clone() }
+    }
+
+    /// The port clients know of; none where there never was a gateway.
+    pub(crate) fn gateway_port(&self) -> Option<u16> {
+        self.capability_url.as_ref()?;
+        self.url.as_deref()?.rsplit(':').next()?.parse().ok()
+    }
+
+    /// Notes where the gateway listens; makes the credentials where there are none. Says whether
+    /// that was news.
+    pub(crate) fn listens_on(&mut self, port: u16) -> Result<bool, ApiError> {
+        if self.gateway_port() == Some(port) && self.password.is_some() {
+            return Ok(false);
+        }
+        if self.capability_url.is_none() || self.password.is_none() {
+            self.password = Some(random_hex::<32>()?);
+            self.capability_url = Some(capability_url(port, &random_hex::<32>()?));
+        } else if let Some((_, token)) = self.capability_url.as_deref().and_then(split_token) {
+            self.capability_url = Some(capability_url(port, token));
+        }
+        self.url = Some(format!("http://127.0.0.1:{port}"));
+        Ok(true)
+    }
+
+    /// Replaces password and capability; the old ones are worth nothing from then on.
+    pub(crate) fn rotate(&mut self) -> Result<(), ApiError> {
+        let Some(port) = self.gateway_port() else {
+            return Err(ApiError::new(ErrorCode::Internal, "this repo has no endpoint yet"));
+        };
+        let (password, token) = (random_hex::<32>()?, random_hex::<32>()?);
+        self.password = Some(password);
+        self.capability_url = Some(capability_url(port, &token));
+        Ok(())
     }
 
     /// Reads the entry of `id`; `None` when there is none.
@@ -122,6 +162,16 @@ impl Record {
         }
         Ok(())
     }
+}
+
+/// A URL that carries the credential as its first path segment.
+fn capability_url(port: u16, token: &str) -> String {
+    format!("http://127.0.0.1:{port}/~{token}")
+}
+
+/// A capability URL in two: up to the token, and the token.
+pub(crate) fn split_token(capability_url: &str) -> Option<(&str, &str)> {
+    capability_url.split_once("/~")
 }
 
 fn parse(file: &Path, text: &[u8]) -> Result<Record, ApiError> {
@@ -202,4 +252,52 @@ fn corrupt(file: &Path, cause: &str) -> ApiError {
 fn unreadable(file: &Path, error: &io::Error) -> ApiError {
     ApiError::new(ErrorCode::StateIo, format!("`{}` can't be read: {error}", file.display()))
         .detail("path", file.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        Record::new(&Repo {
+            id: "web-3f2a9c1b04de".parse().unwrap(),
+            identity: "/src/web/.git".into(),
+            root: "/src/web".into(),
+        })
+    }
+
+    #[test]
+    fn credentials_are_made_once_and_outlive_a_change_of_port() {
+        let mut record = record();
+        assert_eq!(record.gateway_port(), None);
+        assert!(record.listens_on(4711).unwrap());
+        let first = record.clone();
+        assert_eq!(first.password.as_ref().unwrap().len(), 64);
+        assert!(!record.listens_on(4711).unwrap());
+        assert_eq!(record, first);
+        assert!(record.listens_on(4712).unwrap());
+        assert_eq!(record.url.as_deref(), Some("http://127.0.0.1:4712"));
+        assert_eq!(record.password, first.password);
+        let token = |record: &Record| {
+            split_token(record.capability_url.as_deref().unwrap()).unwrap().1.to_owned()
+        };
+        assert_eq!(token(&record), token(&first));
+        record.rotate().unwrap();
+        assert_ne!(record.password, first.password);
+        assert_ne!(token(&record), token(&first));
+        assert_eq!(record.gateway_port(), Some(4712));
+    }
+
+    #[test]
+    fn a_record_from_before_the_gateway_gets_an_endpoint_of_its_own() {
+        let mut old = serde_json::to_value(record()).unwrap();
+        old["url"] = "http://127.0.0.1:40211".into();
+        old["password"] = "the backend's own".into();
+        old.as_object_mut().unwrap().remove("capability_url");
+        let mut old: Record = serde_json::from_value(old).unwrap();
+        assert_eq!(old.gateway_port(), None);
+        assert!(old.listens_on(4711).unwrap());
+        assert_eq!(old.url.as_deref(), Some("http://127.0.0.1:4711"));
+        assert_eq!(old.password.as_ref().unwrap().len(), 64);
+    }
 }

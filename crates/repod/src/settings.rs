@@ -14,6 +14,7 @@ use toml::Value;
 pub(crate) struct Settings {
     pub(crate) backend: Backend,
     pub(crate) limits: Limits,
+    pub(crate) gateway: Gateway,
 }
 
 /// `[backend]`
@@ -38,6 +39,15 @@ pub(crate) struct Limits {
     pub(crate) nofile: u64,
 }
 
+/// `[gateway]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Gateway {
+    /// How long a request waits for a backend that is coming up.
+    pub(crate) hold_timeout: Duration,
+    /// Web origins beside loopback ones whose pages may use an endpoint.
+    pub(crate) origins: Vec<String>,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
@@ -51,6 +61,7 @@ impl Default for Settings {
                 start_concurrency: cores,
             },
             limits: Limits { nofile: 65_535 },
+            gateway: Gateway { hold_timeout: Duration::from_secs(30), origins: Vec::new() },
         }
     }
 }
@@ -94,6 +105,16 @@ const KEYS: &[(&str, Setter, Getter)] = &[
         "limits.nofile",
         |s, v| put(&mut s.limits.nofile, count(v, 256, 1 << 30).map(|count| count as u64)),
         |s| s.limits.nofile.into(),
+    ),
+    (
+        "gateway.hold_timeout",
+        |s, v| put(&mut s.gateway.hold_timeout, duration(v)),
+        |s| humantime::format_duration(s.gateway.hold_timeout).to_string().into(),
+    ),
+    (
+        "gateway.origins",
+        |s, v| put(&mut s.gateway.origins, origins(v)),
+        |s| serde_json::json!(s.gateway.origins),
     ),
 ];
 
@@ -185,6 +206,21 @@ fn texts(value: &Value) -> Result<Vec<String>, String> {
     array.iter().map(|item| text(item).map(str::to_owned)).collect()
 }
 
+/// `scheme://host[:port]`, as browsers send it.
+fn origins(value: &Value) -> Result<Vec<String>, String> {
+    let origins = texts(value)?;
+    let is_origin = |origin: &str| {
+        let authority = origin.split_once("://").map(|(_, authority)| authority);
+        authority.is_some_and(|a| !a.is_empty() && !a.contains(['/', '*', ' ', '?', '#']))
+    };
+    match origins.iter().find(|origin| !is_origin(origin)) {
+        Some(wrong) => {
+            Err(format!("has `{wrong}`; an origin is like \"https://app.example:8443\""))
+        }
+        None => Ok(origins.into_iter().map(|origin| origin.to_ascii_lowercase()).collect()),
+    }
+}
+
 fn pairs(value: &Value) -> Result<BTreeMap<String, String>, String> {
     let table = value.as_table().ok_or("must be a table of strings")?;
     table.iter().map(|(key, item)| Ok((key.clone(), text(item)?.to_owned()))).collect()
@@ -239,6 +275,8 @@ mod tests {
         assert!(mistake("[limits]\nnofile = \"many\"").contains("`limits.nofile` must be"));
         assert!(mistake("[backend]\nopencode = \"relative\"").contains("absolute"));
         assert!(mistake("[backend]\nstart_timeout = \"soon\"").contains("\"30s\""));
+        assert!(mistake("[gateway]\norigins = [\"*\"]").contains("`gateway.origins` has `*`"));
+        assert!(mistake("[gateway]\norigins = [\"https://a/b\"]").contains("an origin is like"));
         assert!(mistake("nonsense").contains("line 1"));
     }
 }

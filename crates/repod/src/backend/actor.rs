@@ -7,7 +7,7 @@
 use super::bring_up::{self, Booted, Held, Intended};
 use super::health::Health;
 use super::view::View;
-use super::{Activity, Asked, Reply, Request, Shared, Stopped, Swept, adopt, failure, strays};
+use super::{Asked, Reply, Request, Shared, Stopped, Swept, adopt, failure, strays};
 use crate::fault;
 use crate::registry::{BackendRecord, Record};
 use crate::repo::Repo;
@@ -55,7 +55,6 @@ pub(super) struct Actor {
     record: Record,
     life: Lifecycle,
     publish: watch::Sender<Arc<View>>,
-    activity: Activity,
     born: Instant,
     /// The environment of whoever asked last; what the next start gets.
     env: Option<BTreeMap<String, String>>,
@@ -80,7 +79,7 @@ impl Actor {
         shared: Arc<Shared>,
         record: Record,
         lock: LockFile,
-        (publish, activity): (watch::Sender<Arc<View>>, Activity),
+        publish: watch::Sender<Arc<View>>,
     ) -> Self {
         let life = match (record.state, &record.failure) {
             (BackendState::Failed, Some(error)) => {
@@ -98,7 +97,6 @@ impl Actor {
             record,
             life,
             publish,
-            activity,
             born: Instant::now(),
             env: None,
             wanting: Vec::new(),
@@ -176,7 +174,13 @@ impl Actor {
     async fn request(&mut self, request: Request) {
         match request {
             Request::Ensure(asked, reply) => self.want(asked, reply, Event::Ensure).await,
-            Request::Restart(asked, reply) => self.want(asked, reply, Event::Restart).await,
+            Request::Restart { asked, rotate, reply } => {
+                if rotate && let Err(error) = self.rotate().await {
+                    let _ = reply.send(Err(error));
+                    return;
+                }
+                self.want(asked, reply, Event::Restart).await;
+            }
             Request::Stop(reply) => {
                 self.stopped.was_running = self.life.state().is_live();
                 self.stopping.push(reply);
@@ -187,6 +191,19 @@ impl Actor {
                 let _ = reply.send(Ok(swept));
             }
         }
+    }
+
+    /// New credentials for the endpoint: on disk first, so that a daemon that dies now knows them.
+    async fn rotate(&mut self) -> Result<(), ApiError> {
+        let before = self.record.clone();
+        self.record.rotate()?;
+        if let Err(error) = self.persist().await {
+            self.record = before;
+            return Err(error);
+        }
+        tracing::info!(repo = %self.repo.id, "new credentials");
+        self.show();
+        Ok(())
     }
 
     async fn want(&mut self, asked: Asked, reply: Reply<Arc<View>>, event: Event) {
@@ -276,9 +293,6 @@ impl Actor {
         if let Some(backend) = &mut self.record.backend {
             backend.port = booted.port;
             backend.version = Some(booted.version.clone());
-            // The endpoint is the backend's own address for now; a gateway takes its place here.
-            self.record.url = Some(format!("http://127.0.0.1:{}", booted.port));
-            self.record.password = Some(backend.password.clone());
         }
         Event::Ready { generation, version: booted.version }
     }
@@ -479,7 +493,7 @@ impl Actor {
         if let Some(backend) = &self.record.backend {
             let (port, password) = (backend.port, backend.password.clone());
             let log = self.dir.backend_log();
-            self.health = Some(Health::watch(port, password, log, self.activity.clone()));
+            self.health = Some(Health::watch(port, password, log));
         }
     }
 

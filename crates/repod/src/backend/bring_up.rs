@@ -4,10 +4,11 @@
 //! The process is spawned held: it runs nothing until its record is on disk. A daemon killed at any
 //! point leaves either nothing, or a process the next daemon knows.
 
-use super::shared::{Shared, hex};
+use super::shared::Shared;
 use super::strays;
 use crate::registry::BackendRecord;
 use crate::repo::Repo;
+use crate::secret::random_hex;
 use crate::settings::Settings;
 use repod_opencode::{BackendClient, Binary, Launch, LaunchSpec};
 use repod_proto::home::RepoDir;
@@ -150,14 +151,6 @@ fn say(steps: &mpsc::Sender<EnsureStep>, step: EnsureStep) {
 
 fn open_log(path: &Path) -> std::io::Result<std::fs::File> {
     std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)
-}
-
-fn random_hex<const N: usize>() -> Result<String, ApiError> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        ApiError::new(ErrorCode::Internal, format!("no randomness from the kernel: {error}"))
-    })?;
-    Ok(hex(&bytes))
 }
 
 /// By when a start that an earlier daemon began has to be done.

@@ -1,11 +1,9 @@
 //! Ready, unresponsive, dead are three things. Death is the pidfd's to tell; this room only asks
 //! whether a living backend answers.
 
-use super::Activity;
 use super::bring_up::{LOG_KEEP, LOG_MAX};
 use repod_opencode::BackendClient;
 use repod_supervisor::log_tail::rotate_if_larger;
-use repod_supervisor::ports::TcpTable;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -27,10 +25,10 @@ pub(super) struct Health {
 
 impl Health {
     /// Starts probing.
-    pub(super) fn watch(port: u16, password: String, log: PathBuf, activity: Activity) -> Self {
+    pub(super) fn watch(port: u16, password: String, log: PathBuf) -> Self {
         let (report, answers) = mpsc::channel(1);
         let client = BackendClient::new(port, password);
-        Self { task: tokio::spawn(probe(client, (port, log), activity, report)), answers }
+        Self { task: tokio::spawn(probe(client, log, report)), answers }
     }
 
     /// The next result: whether it answered.
@@ -45,12 +43,7 @@ impl Drop for Health {
     }
 }
 
-async fn probe(
-    client: BackendClient,
-    (port, log): (u16, PathBuf),
-    activity: Activity,
-    report: mpsc::Sender<bool>,
-) {
+async fn probe(client: BackendClient, log: PathBuf, report: mpsc::Sender<bool>) {
     let mut next = Instant::now() + EVERY;
     loop {
         sleep_until(next).await;
@@ -59,16 +52,11 @@ async fn probe(
             return;
         }
         let log = log.clone();
-        let clients = tokio::task::spawn_blocking(move || {
-            // The backend writes it, so nobody else would notice that it grows.
-            if let Err(error) = rotate_if_larger(&log, LOG_MAX, LOG_KEEP) {
-                tracing::warn!(%error, "a backend's log can't be rotated");
-            }
-            TcpTable::take()
-        })
-        .await;
-        if matches!(clients, Ok(Ok(table)) if table.established(port) > 0) {
-            activity.touch();
+        // The backend writes it, so nobody else would notice that it grows.
+        let rotating =
+            tokio::task::spawn_blocking(move || rotate_if_larger(&log, LOG_MAX, LOG_KEEP));
+        if let Ok(Err(error)) = rotating.await {
+            tracing::warn!(%error, "a backend's log can't be rotated");
         }
         next = Instant::now() + if answered { EVERY } else { AGAIN };
     }

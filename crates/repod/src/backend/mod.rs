@@ -3,6 +3,7 @@
 //! One task (`actor`) owns each backend and alone changes its state. Everybody else sends it a
 //! request or reads the view it publishes; a warm `ensure` is one such read.
 
+mod activity;
 mod actor;
 mod adopt;
 mod bring_up;
@@ -12,17 +13,18 @@ mod shared;
 pub(crate) mod strays;
 mod view;
 
+pub(crate) use activity::ClientGuard;
 pub(crate) use shared::Shared;
-pub(crate) use view::View;
+pub(crate) use view::{Credentials, Process, View};
 
 use crate::registry::Record;
 use crate::repo::Repo;
+use activity::Activity;
 use repod_proto::{ApiError, ErrorCode, Home};
 use repod_supervisor::files::LockFile;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Requests that may wait for one backend's task. It answers each at once or notes it, so that this
@@ -58,7 +60,7 @@ type Reply<T> = oneshot::Sender<Result<T, ApiError>>;
 #[derive(Debug)]
 enum Request {
     Ensure(Asked, Reply<Arc<View>>),
-    Restart(Asked, Reply<Arc<View>>),
+    Restart { asked: Asked, rotate: bool, reply: Reply<Arc<View>> },
     Stop(Reply<Stopped>),
     Sweep { dry_run: bool, reply: Reply<Swept> },
 }
@@ -69,9 +71,34 @@ pub(crate) struct RepoHandle {
     repo: Arc<Repo>,
     requests: mpsc::Sender<Request>,
     views: watch::Receiver<Arc<View>>,
-    /// When it was last asked for or had a client, in milliseconds since `born`.
-    touched: Arc<AtomicU64>,
-    born: Instant,
+    activity: Activity,
+}
+
+/// A handle that keeps nothing: it is worth something as long as a real one is left.
+#[derive(Clone)]
+pub(crate) struct WeakHandle {
+    repo: Arc<Repo>,
+    requests: mpsc::WeakSender<Request>,
+    views: watch::Receiver<Arc<View>>,
+    activity: Activity,
+}
+
+impl WeakHandle {
+    /// The handle, unless the repo is no longer managed.
+    pub(crate) fn upgrade(&self) -> Option<RepoHandle> {
+        Some(RepoHandle {
+            repo: Arc::clone(&self.repo),
+            requests: self.requests.upgrade()?,
+            views: self.views.clone(),
+            activity: self.activity.clone(),
+        })
+    }
+
+    /// Returns when the repo is no longer managed.
+    pub(crate) async fn gone(&self) {
+        let mut views = self.views.clone();
+        while views.changed().await.is_ok() {}
+    }
 }
 
 /// Takes a repo under management: its task lives as long as the daemon.
@@ -84,9 +111,8 @@ pub(crate) fn manage(
     let repo = Arc::new(record.repo());
     let (requests, received) = mpsc::channel(REQUESTS_MAX);
     let (publish, views) = watch::channel(Arc::new(View::unverified(&record)));
-    let touched = Arc::new(AtomicU64::new(0));
-    let handle = RepoHandle { repo, requests, views, touched, born: Instant::now() };
-    let actor = actor::Actor::new(home, shared, record, lock, (publish, handle.activity()));
+    let handle = RepoHandle { repo, requests, views, activity: Activity::new() };
+    let actor = actor::Actor::new(home, shared, record, lock, publish);
     tokio::spawn(actor.run(received));
     handle
 }
@@ -135,9 +161,9 @@ impl RepoHandle {
         self.ask(|reply| Request::Ensure(asked, reply)).await
     }
 
-    /// Stops and starts it.
-    pub(crate) async fn restart(&self, asked: Asked) -> Result<Arc<View>, ApiError> {
-        self.ask(|reply| Request::Restart(asked, reply)).await
+    /// Stops and starts it; with new credentials for its endpoint if wanted.
+    pub(crate) async fn restart(&self, asked: Asked, rotate: bool) -> Result<Arc<View>, ApiError> {
+        self.ask(|reply| Request::Restart { asked, rotate, reply }).await
     }
 
     /// Ends it with everything it started.
@@ -152,17 +178,32 @@ impl RepoHandle {
 
     /// Notes that somebody used it just now.
     pub(crate) fn touch(&self) {
-        self.activity().touch();
+        self.activity.touch();
     }
 
     /// How long nobody has asked for it and no client was connected.
     pub(crate) fn idle_for(&self) -> Duration {
-        let touched = Duration::from_millis(self.touched.load(Ordering::Relaxed));
-        self.born.elapsed().saturating_sub(touched)
+        self.activity.idle_for()
     }
 
-    fn activity(&self) -> Activity {
-        Activity { touched: Arc::clone(&self.touched), born: self.born }
+    /// Counts a client, until what is returned is dropped.
+    pub(crate) fn client(&self) -> ClientGuard {
+        ClientGuard::new(self.activity.clone())
+    }
+
+    /// Requests and streams in flight.
+    pub(crate) fn clients(&self) -> usize {
+        self.activity.clients()
+    }
+
+    /// A handle that does not keep the repo managed.
+    pub(crate) fn downgrade(&self) -> WeakHandle {
+        WeakHandle {
+            repo: Arc::clone(&self.repo),
+            requests: self.requests.downgrade(),
+            views: self.views.clone(),
+            activity: self.activity.clone(),
+        }
     }
 
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, ApiError> {
@@ -182,17 +223,5 @@ impl RepoHandle {
     }
 }
 
-/// The clock of a repo's last use.
-#[derive(Clone)]
-pub(crate) struct Activity {
-    touched: Arc<AtomicU64>,
-    born: Instant,
-}
-
-impl Activity {
-    /// Notes that it was used just now.
-    pub(crate) fn touch(&self) {
-        let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.touched.fetch_max(now, Ordering::Relaxed);
-    }
-}
+#[cfg(test)]
+pub(crate) mod fake;

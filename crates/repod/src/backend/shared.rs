@@ -1,9 +1,9 @@
 //! What all backends of a home share: who may start now, and how their processes are marked.
 
+use crate::secret::hex;
 use crate::settings::Settings;
 use repod_proto::{Generation, Home, RepoId};
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,12 +53,4 @@ impl Shared {
     pub(crate) fn close(&self) {
         self.slots.close();
     }
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

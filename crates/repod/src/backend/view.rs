@@ -1,6 +1,6 @@
 //! What is published of a backend: plain data, read without asking anybody.
 
-use crate::registry::Record;
+use crate::registry::{Record, split_token};
 use crate::repo::Repo;
 use repod_proto::{ApiError, BackendInfo, BackendState, Endpoint, EnsureStep, Generation};
 use repod_supervisor::identity::{ProcessHandle, ProcessIdentity};
@@ -23,6 +23,15 @@ pub(crate) struct View {
     username: String,
     password: Option<String>,
     capability_url: Option<String>,
+    warnings: Vec<String>,
+}
+
+/// What opens an endpoint. Not the backend's own password, which nobody outside ever gets.
+#[derive(Clone, Copy)]
+pub(crate) struct Credentials<'a> {
+    pub(crate) username: &'a str,
+    pub(crate) password: &'a str,
+    pub(crate) token: &'a str,
 }
 
 /// The process of a backend.
@@ -70,6 +79,7 @@ impl View {
             username: record.username.clone(),
             password: record.password.clone(),
             capability_url: record.capability_url.clone(),
+            warnings: record.warnings.clone(),
         }
     }
 
@@ -93,6 +103,15 @@ impl View {
         self.state == BackendState::Failed
     }
 
+    /// What opens the endpoint, once it has been made.
+    pub(crate) fn credentials(&self) -> Option<Credentials<'_>> {
+        Some(Credentials {
+            username: &self.username,
+            password: self.password.as_deref()?,
+            token: split_token(self.capability_url.as_deref()?)?.1,
+        })
+    }
+
     /// What to tell somebody who waits.
     pub(crate) fn progress(&self) -> Option<(EnsureStep, Generation)> {
         self.step.map(|step| (step, self.generation))
@@ -107,6 +126,7 @@ impl View {
     ) -> Endpoint {
         let live = self.state.is_live();
         let process = self.process.as_ref().filter(|_| live);
+        let of_process = process.iter().flat_map(|process| &process.warnings);
         Endpoint {
             repo_id: repo.id.clone(),
             root: repo.root.display().to_string(),
@@ -124,7 +144,7 @@ impl View {
                 version: process.version.clone(),
                 started_at: process.started_at.clone(),
             }),
-            warnings: process.map(|process| process.warnings.clone()).unwrap_or_default(),
+            warnings: self.warnings.iter().chain(of_process).cloned().collect(),
         }
     }
 }

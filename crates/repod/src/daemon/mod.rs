@@ -12,6 +12,7 @@ use crate::api;
 use crate::backend::Shared;
 use crate::commands::Outcome;
 use crate::fleet::Fleet;
+use crate::gateway::Gateway;
 use crate::ops::Locator;
 use crate::settings::Settings;
 use birth::{Birth, Mode};
@@ -94,7 +95,7 @@ fn live(birth: &Birth) -> Result<(), ApiError> {
     let shared = Shared::new(home, &settings, nofile.warning);
     let daemon = Arc::new(Daemon {
         home: home.clone(),
-        fleet: Fleet::new(home.clone(), Arc::new(shared)),
+        fleet: Fleet::new(home.clone(), Arc::new(shared), Gateway::new(settings.gateway)),
         locator: Locator::default(),
         nofile: nofile.soft,
         started_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
@@ -107,7 +108,7 @@ fn live(birth: &Birth) -> Result<(), ApiError> {
 
 async fn serve(birth: &Birth, daemon: Arc<Daemon>) -> Result<(), ApiError> {
     let home = &birth.home;
-    daemon.fleet.load().map_err(|error| {
+    daemon.fleet.load().await.map_err(|error| {
         ApiError::new(ErrorCode::StateIo, format!("the registry can't be read: {error}"))
     })?;
     let listener = birth.listen()?;

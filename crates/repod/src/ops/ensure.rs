@@ -92,7 +92,7 @@ async fn find(daemon: &Daemon, request: &EnsureRequest) -> Result<(Located, Repo
     let handle = if request.start {
         daemon.fleet.register(&located.repo).await?
     } else {
-        let known = daemon.fleet.known(&located.repo.id)?;
+        let known = daemon.fleet.known(&located.repo.id).await?;
         known.ok_or_else(|| not_running(&located))?
     };
     handle.check_same(&located.repo)?;

@@ -28,9 +28,9 @@ use std::path::Path;
 async fn targets(daemon: &Daemon, target: &Target) -> Result<Vec<RepoHandle>, ApiError> {
     match target {
         Target::All => Ok(daemon.fleet.all()),
-        Target::Id(id) => Ok(daemon.fleet.known(id)?.into_iter().collect()),
+        Target::Id(id) => Ok(daemon.fleet.known(id).await?.into_iter().collect()),
         Target::Path(path) => match daemon.locator.locate(path).await {
-            Ok(located) => Ok(daemon.fleet.known(&located.repo.id)?.into_iter().collect()),
+            Ok(located) => Ok(daemon.fleet.known(&located.repo.id).await?.into_iter().collect()),
             Err(error) => {
                 let wanted = Path::new(path);
                 let known = daemon.fleet.all();

@@ -5,7 +5,6 @@ use crate::daemon::Daemon;
 use futures_util::future::join_all;
 use repod_opencode::BackendClient;
 use repod_proto::{ApiError, RepoSummary};
-use repod_supervisor::ports::TcpTable;
 use repod_supervisor::tree::Snapshot;
 use std::time::Duration;
 
@@ -21,24 +20,11 @@ pub(crate) async fn ps(daemon: &Daemon) -> Result<Vec<RepoSummary>, ApiError> {
 
 /// The rows of these repos; with their secrets only where asked for.
 pub(crate) async fn summaries(handles: Vec<RepoHandle>, secrets: bool) -> Vec<RepoSummary> {
-    let machine = tokio::task::spawn_blocking(Machine::look).await.unwrap_or_default();
-    join_all(handles.iter().map(|handle| summary(handle, &machine, secrets))).await
+    let machine = tokio::task::spawn_blocking(Snapshot::take).await.ok().and_then(Result::ok);
+    join_all(handles.iter().map(|handle| summary(handle, machine.as_ref(), secrets))).await
 }
 
-/// What `/proc` says, read once for all.
-#[derive(Default)]
-struct Machine {
-    processes: Option<Snapshot>,
-    connections: Option<TcpTable>,
-}
-
-impl Machine {
-    fn look() -> Self {
-        Self { processes: Snapshot::take().ok(), connections: TcpTable::take().ok() }
-    }
-}
-
-async fn summary(handle: &RepoHandle, machine: &Machine, secrets: bool) -> RepoSummary {
+async fn summary(handle: &RepoHandle, machine: Option<&Snapshot>, secrets: bool) -> RepoSummary {
     let view = handle.settled().await;
     let repo = handle.repo();
     let mut endpoint = view.endpoint(repo, &repo.root, None);
@@ -58,10 +44,8 @@ async fn summary(handle: &RepoHandle, machine: &Machine, secrets: bool) -> RepoS
     let Some(process) = view.process.as_ref().filter(|_| view.state.is_live()) else {
         return row;
     };
-    row.rss_bytes = machine.processes.as_ref().and_then(|all| all.rss_bytes(&process.identity));
-    // Connections as the listening side sees them; the daemon's own probes are closed at once.
-    let connections = machine.connections.as_ref();
-    row.clients = connections.map(|table| table.established(process.port) as u64);
+    row.rss_bytes = machine.and_then(|all| all.rss_bytes(&process.identity));
+    row.clients = Some(handle.clients() as u64);
     if view.is_ready() {
         let client = BackendClient::new(process.port, process.password.clone());
         let directory = repo.root.to_string_lossy();

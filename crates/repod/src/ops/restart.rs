@@ -25,7 +25,7 @@ pub(crate) async fn restart(
     let restarts = handles.into_iter().filter(wanted).map(|handle| {
         let asked = Asked { env: request.env.clone() };
         async move {
-            let view = handle.restart(asked).await?;
+            let view = handle.restart(asked, request.rotate).await?;
             Ok(view.endpoint(handle.repo(), &handle.repo().root, None))
         }
     });

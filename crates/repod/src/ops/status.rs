@@ -6,7 +6,7 @@ use repod_proto::{ApiError, ErrorCode, RepoStatus};
 
 pub(crate) async fn status(daemon: &Daemon, path: &str) -> Result<RepoStatus, ApiError> {
     let located = daemon.locator.locate(path).await?;
-    let Some(handle) = daemon.fleet.known(&located.repo.id)? else {
+    let Some(handle) = daemon.fleet.known(&located.repo.id).await? else {
         let message = format!("repod doesn't know `{}` yet", located.repo.root.display());
         return Err(ApiError::new(ErrorCode::NotRunning, message).hint("`repod up` starts it"));
     };

@@ -6,9 +6,11 @@ mod cli;
 mod daemon;
 mod ensure;
 mod faults;
+mod gateway;
 mod launch;
 mod many;
 mod registry;
+mod shim;
 mod stop;
 
 use repod_client::{Client, StartPolicy};

@@ -1,0 +1,192 @@
+//! The one rescue place: everything that ends a request before its answer, with whose fault it is.
+//! Each is counted by reason.
+
+use super::body::GateBody;
+use hyper::header::{self, HeaderValue};
+use hyper::{Response, StatusCode};
+use repod_proto::{ApiError, ErrorBody, ErrorCode};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $code:ident, $fault:literal;)+) => {
+        /// Why a request was not served.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Reason {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Reason {
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// Its public name.
+            pub(crate) const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            const fn code(self) -> ErrorCode {
+                match self { $(Self::$variant => ErrorCode::$code,)+ }
+            }
+
+            const fn fault(self) -> &'static str {
+                match self { $(Self::$variant => $fault,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// No password, no capability.
+    NoCredentials = "no_credentials", Unauthorized, "client";
+    /// One that is not this endpoint's.
+    WrongCredentials = "wrong_credentials", Unauthorized, "client";
+    /// A `Host` that is not loopback.
+    ForeignHost = "foreign_host", Forbidden, "client";
+    /// A web page that may not.
+    ForeignOrigin = "foreign_origin", Forbidden, "client";
+    /// Another user of the machine.
+    ForeignUser = "foreign_user", Forbidden, "client";
+    /// A route that is not for clients.
+    ClosedRoute = "closed_route", Forbidden, "client";
+    /// Not a request that can be passed on.
+    Malformed = "malformed", InvalidRequest, "client";
+    /// More is held already than may be.
+    HoldFull = "hold_full", Overloaded, "repod";
+    /// Held as long as it may be.
+    HoldExpired = "hold_expired", HoldExpired, "backend";
+    /// The backend can't be had.
+    NoBackend = "no_backend", StartFailed, "backend";
+    /// The backend broke off before it answered.
+    Broke = "backend_broke", BackendBroke, "backend";
+    /// The repo is no longer managed.
+    Gone = "gone", ShuttingDown, "repod";
+}
+
+/// How many requests were refused, by reason.
+#[derive(Default)]
+pub(crate) struct Refusals([AtomicU64; Reason::ALL.len()]);
+
+impl Refusals {
+    pub(super) fn count(&self, reason: Reason) {
+        self.0[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Every reason with its count.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the metrics to come"))]
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (Reason, u64)> {
+        let count = |reason: &Reason| (*reason, self.0[*reason as usize].load(Ordering::Relaxed));
+        Reason::ALL.iter().map(count)
+    }
+}
+
+/// A request that ends here.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    reason: Reason,
+    error: Box<ApiError>,
+    retry_after: Option<u32>,
+}
+
+impl Refusal {
+    pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
+        let retry_after = (reason.code().http_status() == 503).then_some(1);
+        Self { reason, error: Box::new(ApiError::new(reason.code(), message)), retry_after }
+    }
+
+    /// A backend that could not be had, as `ensure` says it.
+    pub(super) fn no_backend(error: ApiError) -> Self {
+        Self { reason: Reason::NoBackend, error: Box::new(error), retry_after: Some(5) }
+    }
+
+    /// An exchange that broke off: it is not known what the backend did with it.
+    pub(super) fn broke(error: &hyper::Error) -> Self {
+        let message = format!("the backend broke off before it answered: {error}");
+        Self::new(Reason::Broke, message).hint("what was asked may or may not have been done")
+    }
+
+    pub(super) fn hint(mut self, hint: &str) -> Self {
+        self.error.hint = Some(hint.to_owned());
+        self
+    }
+
+    pub(super) fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Whose fault it is: what prevents a backend from starting may be repod's.
+    fn fault(&self) -> &'static str {
+        use ErrorCode::{BackendParked, BackendUnresponsive, OpencodeMissing, OpencodeUnsupported};
+        let of_backend = [
+            ErrorCode::StartFailed,
+            BackendParked,
+            BackendUnresponsive,
+            OpencodeMissing,
+            OpencodeUnsupported,
+        ];
+        match self.reason {
+            Reason::NoBackend if !of_backend.contains(&self.error.code) => "repod",
+            reason => reason.fault(),
+        }
+    }
+
+    /// What a gateway answers: 502, 503 or 504 for what isn't the client's doing.
+    fn status(&self) -> StatusCode {
+        let status = match self.error.code.http_status() {
+            status @ (502..=504) => status,
+            status if self.fault() == "client" => status,
+            _ => 503,
+        };
+        StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
+    }
+
+    pub(super) fn into_response(self) -> Response<GateBody> {
+        let (status, fault) = (self.status(), self.fault());
+        tracing::debug!(reason = self.reason.as_str(), %status, fault, "refused");
+        let error = self.error.detail("reason", self.reason.as_str()).detail("fault", fault);
+        let text = serde_json::to_vec(&ErrorBody { error }).unwrap_or_default();
+        let mut response = Response::new(GateBody::own(text));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Basic realm=\"repod\", charset=\"UTF-8\"");
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(seconds) = self.retry_after.filter(|_| status == 503) {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_fault_it_was_decides_the_status() {
+        let of = |code| Refusal::no_backend(ApiError::new(code, "x"));
+        assert_eq!(
+            (of(ErrorCode::StartFailed).status().as_u16(), of(ErrorCode::StartFailed).fault()),
+            (502, "backend")
+        );
+        assert_eq!(of(ErrorCode::BackendUnresponsive).status(), 504);
+        assert_eq!(
+            (of(ErrorCode::StateIo).status().as_u16(), of(ErrorCode::StateIo).fault()),
+            (503, "repod")
+        );
+        assert_eq!(of(ErrorCode::Stopped).status(), 503);
+        let closed = Refusal::new(Reason::ClosedRoute, "x");
+        assert_eq!((closed.status().as_u16(), closed.fault()), (403, "client"));
+    }
+
+    #[test]
+    fn refusals_are_counted_by_reason() {
+        let refusals = Refusals::default();
+        refusals.count(Reason::Gone);
+        refusals.count(Reason::ForeignHost);
+        refusals.count(Reason::ForeignHost);
+        let seen: Vec<_> = refusals.counts().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(seen, [(Reason::ForeignHost, 2), (Reason::Gone, 1)]);
+    }
+}
