@@ -38,6 +38,44 @@ pub(crate) struct Which {
     pub(crate) all: bool,
 }
 
+/// Where the shim lies.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ShimAt {
+    /// The shim's directory; `shim` in repod's home by default
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ShimCommand {
+    /// Put the shim into its directory and print the line for your shell's profile
+    Install {
+        #[command(flatten)]
+        at: ShimAt,
+    },
+    /// Take it out again
+    Uninstall {
+        #[command(flatten)]
+        at: ShimAt,
+    },
+    /// Whether it is there and first on the PATH, and which OpenCode it stands before
+    Status {
+        #[command(flatten)]
+        at: ShimAt,
+    },
+}
+
+impl ShimCommand {
+    /// Whether JSON was asked for.
+    pub(crate) fn json(&self) -> bool {
+        let (Self::Install { at } | Self::Uninstall { at } | Self::Status { at }) = self;
+        at.json
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Ensure a backend for each repository, with progress
@@ -104,6 +142,9 @@ pub(crate) enum Command {
     Restart {
         #[command(flatten)]
         which: Which,
+        /// Make a new password and capability URL; the old ones are refused from then on
+        #[arg(long)]
+        rotate: bool,
         #[command(flatten)]
         output: Output,
     },
@@ -132,6 +173,11 @@ pub(crate) enum Command {
         dry_run: bool,
         #[command(flatten)]
         output: Output,
+    },
+    /// An `opencode` in front of the real one, which leads to the repository's own backend
+    Shim {
+        #[command(subcommand)]
+        command: ShimCommand,
     },
     /// The daemon, in the foreground
     Daemon {

@@ -1,4 +1,4 @@
-//! The `repod` binary: daemon (`daemon/`, `api/`, `ops/`, `backend/`, `fleet`) and command line
+//! The `repod` binary: daemon (`daemon/`, `api/`, `ops/`, `backend/`, `gateway/`, `fleet`) and command line
 //! (`cli`, `commands/`, `output`). ARCHITECTURE.md has the map.
 
 mod api;
@@ -8,11 +8,15 @@ mod commands;
 mod daemon;
 mod fault;
 mod fleet;
+mod gateway;
+mod hub;
 mod ops;
 mod output;
 mod registry;
 mod repo;
+mod secret;
 mod settings;
+mod shim;
 
 use clap::Parser;
 use repod_proto::exit;
@@ -23,6 +27,9 @@ use std::process::ExitCode;
 pub fn main(args: Vec<OsString>) -> ExitCode {
     if let Some(code) = repod_supervisor::launcher::launch_main(args.iter().skip(1).cloned()) {
         return code;
+    }
+    if shim::is_called(args.first()) {
+        return ExitCode::from(shim::run(args.get(1..).unwrap_or_default()));
     }
     match cli::Cli::try_parse_from(args) {
         Ok(cli) => ExitCode::from(commands::dispatch(cli)),

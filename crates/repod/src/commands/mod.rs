@@ -10,18 +10,22 @@ mod man;
 mod ps;
 mod restart;
 mod run;
+mod shim;
 mod shutdown;
 mod status;
 mod stop;
 mod up;
 mod version;
 
+pub(crate) use attach::run as attach;
+
 use crate::cli::{Cli, Command, Which};
 use crate::output;
+use crate::settings::Settings;
 use repod_client::{Client, StartPolicy};
 use repod_proto::{ApiError, ErrorCode, RepoId, Target, exit};
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a command ends with: an exit code, or an error that has one.
 pub(crate) type Outcome = Result<u8, ApiError>;
@@ -40,14 +44,15 @@ pub(crate) fn dispatch(cli: Cli) -> u8 {
         Command::Ps { output } => (output.json, on_runtime(ps::run(output))),
         Command::Status { path, output } => (output.json, on_runtime(status::run(&path, output))),
         Command::Stop { which, output } => (output.json, on_runtime(stop::run(&which, output))),
-        Command::Restart { which, output } => {
-            (output.json, on_runtime(restart::run(&which, output)))
+        Command::Restart { which, rotate, output } => {
+            (output.json, on_runtime(restart::run(&which, rotate, output)))
         }
         Command::Logs { path, follow, lines, daemon, json } => {
             let wanted = logs::Wanted { follow, lines, daemon, json };
             (json, on_runtime(logs::run(&path, wanted)))
         }
         Command::Gc { dry_run, output } => (output.json, on_runtime(gc::run(dry_run, output))),
+        Command::Shim { command } => (command.json(), shim::run(command)),
         Command::Daemon { standby } => (false, crate::daemon::run(standby)),
         Command::Shutdown { backends, json } => (json, on_runtime(shutdown::run(backends, json))),
         Command::Config { json } => (json, config::run(json)),
@@ -66,7 +71,7 @@ pub(crate) fn dispatch(cli: Cli) -> u8 {
 }
 
 /// A command needs one thread: the work is done in the daemon.
-fn on_runtime(command: impl Future<Output = Outcome>) -> Outcome {
+pub(crate) fn on_runtime(command: impl Future<Output = Outcome>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime
         .map_err(|error| ApiError::new(ErrorCode::Internal, format!("no runtime: {error}")))?
@@ -74,7 +79,7 @@ fn on_runtime(command: impl Future<Output = Outcome>) -> Outcome {
 }
 
 /// The client of this process: its home, its environment, this very binary as the daemon.
-fn client(no_start: bool) -> Result<Client, ApiError> {
+pub(crate) fn client(no_start: bool) -> Result<Client, ApiError> {
     let client = Client::from_env()?;
     let policy = if no_start {
         StartPolicy::Never
@@ -89,6 +94,18 @@ fn client(no_start: bool) -> Result<Client, ApiError> {
         StartPolicy::With(if binary.exists() { binary } else { "/proc/self/exe".into() })
     };
     Ok(client.start_policy(policy))
+}
+
+/// `[backend] opencode`. Broken settings are said, and must not take the user's own `opencode` away.
+pub(crate) fn opencode_setting() -> Option<PathBuf> {
+    let settings = client(true).and_then(|client| Settings::load(&client.home().settings()));
+    match settings {
+        Ok(settings) => settings.backend.opencode,
+        Err(error) => {
+            output::warn(&error.message);
+            None
+        }
+    }
 }
 
 /// What a `PATH` argument means: a path if there is one, else a repo id if it reads as one.
@@ -121,7 +138,7 @@ fn absolute(path: &Path) -> Result<String, ApiError> {
 }
 
 /// Warnings of a backend, said once to whoever started it.
-fn warn_all(endpoint: &repod_proto::Endpoint) {
+pub(crate) fn warn_all(endpoint: &repod_proto::Endpoint) {
     for warning in &endpoint.warnings {
         output::warn(&format!("{}: {warning}", endpoint.repo_id));
     }

@@ -5,8 +5,8 @@ use crate::cli::{Output, Which};
 use crate::output;
 use repod_proto::{RestartRequest, exit};
 
-pub(crate) async fn run(which: &Which, output: Output) -> Outcome {
-    let request = RestartRequest { target: target(which)?, env: None };
+pub(crate) async fn run(which: &Which, rotate: bool, output: Output) -> Outcome {
+    let request = RestartRequest { target: target(which)?, env: None, rotate };
     let endpoints = client(output.no_start)?.restart(request).await?;
     if output.json {
         output::json(&endpoints);

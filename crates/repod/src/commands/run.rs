@@ -1,20 +1,38 @@
 //! `repod run -- CMD`: any program, with the endpoint in its environment.
 
 use super::{Outcome, client};
-use repod_proto::{ApiError, Endpoint, ErrorCode};
+use crate::output;
+use crate::shim::link;
+use repod_proto::{ApiError, Endpoint, ErrorCode, Home};
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
 pub(crate) async fn run(path: &Path, no_start: bool, command: Vec<OsString>) -> Outcome {
-    let endpoint = client(no_start)?.ensure_running(path).await?;
+    let client = client(no_start)?;
+    let endpoint = client.ensure_running(path).await?;
     let [program, args @ ..] = command.as_slice() else {
         return Err(ApiError::new(ErrorCode::InvalidRequest, "no command to run"));
     };
-    let error = Command::new(program).args(args).envs(environment(&endpoint)).exec();
+    let mut command = Command::new(program);
+    command.args(args).envs(environment(&endpoint));
+    if let Some(path) = search_path(client.home()) {
+        command.env("PATH", path);
+    }
+    let error = command.exec();
     let message = format!("can't run `{}`: {error}", program.display());
     Err(ApiError::new(ErrorCode::InvalidRequest, message))
+}
+
+/// The caller's search path with the shim first: an SDK the program uses finds this very backend.
+fn search_path(home: &Home) -> Option<OsString> {
+    let dir = link::default_dir(home);
+    if let Err(error) = link::install(home, &dir) {
+        output::warn(&format!("without the shim on its PATH: {error}"));
+        return None;
+    }
+    link::first_on(&dir, std::env::var_os("PATH").as_deref())
 }
 
 /// What a program needs to reach the endpoint.

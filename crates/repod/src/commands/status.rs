@@ -30,6 +30,7 @@ fn print(status: &RepoStatus) {
     row("url", endpoint.url.clone().unwrap_or_else(output::dash));
     row("username", endpoint.username.clone());
     row("password", endpoint.password.clone().unwrap_or_else(output::dash));
+    row("capability", endpoint.capability_url.clone().unwrap_or_else(output::dash));
     row("generation", endpoint.generation.to_string());
     row("pid", output::number(backend.map(|backend| backend.pid.into())));
     row("version", backend.and_then(|b| b.version.clone()).unwrap_or_else(output::dash));

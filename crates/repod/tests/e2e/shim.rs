@@ -1,0 +1,270 @@
+//! Under the name `opencode`: what is led to the repo's backend, and what becomes the real binary.
+
+use crate::{BOUND, builder, ensure, oc, pid, ps, world};
+use repod_testkit::{Script, World, proc};
+use serde_json::{Value, json};
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// Says what it is called with and in which environment, and ends with 7.
+const FAKE: &str = r#"#!/bin/sh
+case "$1" in --version) echo 1.18.33; exit 0 ;; esac
+printf 'arg:%s\n' "$@"
+env | sed 's/^/env:/'
+cat
+exit 7
+"#;
+
+/// The shim, installed where it is by default.
+fn shim(world: &World) -> PathBuf {
+    world.repod(["shim", "install"]).ok();
+    world.repod_home().join("shim/opencode")
+}
+
+fn executable(path: &Path, text: &str) {
+    fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+    fs_err::write(path, text).unwrap();
+    fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn path_of(dirs: &[&Path]) -> OsString {
+    let old = std::env::var_os("PATH").unwrap();
+    let dirs = dirs.iter().map(|dir| dir.to_path_buf());
+    std::env::join_paths(dirs.chain(std::env::split_paths(&old))).unwrap()
+}
+
+fn lines(output: &str, kind: &str) -> Vec<String> {
+    output.lines().filter_map(|line| line.strip_prefix(kind)).map(str::to_owned).collect()
+}
+
+/// OpenCode's files in the user's own directories that only a runtime makes.
+fn user_s_database(world: &World) -> bool {
+    world.home().join(".local/share/opencode/opencode.db").exists()
+}
+
+#[test]
+fn it_is_installed_shown_and_removed_without_a_daemon() {
+    let world = world();
+    let real = world.root().join("bin/opencode");
+    executable(&real, FAKE);
+    let dir = world.repod_home().join("shim");
+    let status = |path: OsString| {
+        let cmd = world.repod(["shim", "status", "--json"]).env("PATH", path);
+        cmd.env_remove("REPOD_OPENCODE").run()
+    };
+    let before = status(path_of(&[&world.root().join("bin")]));
+    assert_eq!(before.code, 1);
+    assert_eq!(before.json::<Value>()["installed"], false);
+
+    let said = world.repod(["shim", "install"]).ok().stdout;
+    assert!(said.contains(&format!("export PATH='{}':\"$PATH\"", dir.display())), "{said}");
+    world.repod(["shim", "install"]).ok();
+    let behind: Value = status(path_of(&[&world.root().join("bin"), &dir])).json();
+    assert_eq!((&behind["installed"], &behind["active"]), (&json!(true), &json!(false)));
+    assert_eq!(behind["first_on_path"], real.to_str().unwrap());
+    let first: Value = status(path_of(&[&dir, &world.root().join("bin")])).json();
+    assert_eq!((&first["installed"], &first["active"]), (&json!(true), &json!(true)));
+    assert_eq!(first["opencode"], real.to_str().unwrap());
+
+    let other = world.root().join("other");
+    world.repod(["shim", "install", "--dir"]).arg(&other).ok();
+    assert!(other.join("opencode").is_symlink());
+    for dir in [&dir, &other] {
+        world.repod(["shim", "uninstall", "--dir"]).arg(dir).ok();
+        assert!(!dir.exists());
+    }
+    assert!(world.processes().is_empty());
+    world.finish();
+}
+
+#[test]
+fn what_is_the_user_s_own_becomes_the_real_binary() {
+    let world = world();
+    let shim = shim(&world);
+    let bin = world.root().join("bin");
+    executable(&bin.join("opencode"), FAKE);
+    let path = path_of(&[shim.parent().unwrap(), &bin]);
+    let call = |args: &[&str]| {
+        let cmd = world.command(&shim).args(args).env("PATH", &path);
+        cmd.env_remove("REPOD_OPENCODE").stdin("typed\n").run()
+    };
+    for args in [
+        &["auth", "login", "two words", "", "--x=$y"][..],
+        &["nonsense", "--flag"],
+        &["attach", "http://127.0.0.1:1"],
+        &["serve", "--help"],
+    ] {
+        let output = call(args);
+        assert_eq!(output.code, 7, "{output:?}");
+        assert_eq!(lines(&output.stdout, "arg:"), args, "{output:?}");
+        assert!(output.stdout.ends_with("typed\n"), "{output:?}");
+        for (name, value) in world.environment() {
+            let line = format!("env:{}={}", name.display(), value.display());
+            let own = !matches!(name.to_str(), Some("PATH" | "REPOD_OPENCODE"));
+            assert!(!own || output.stdout.lines().any(|l| l == line), "{line}: {output:?}");
+        }
+    }
+    assert_eq!(call(&["--version"]).stdout, "1.18.33\n");
+    assert_eq!(call(&["acp"]).code, 1);
+
+    // A wrapper that finds the shim instead of OpenCode: an error, not a loop.
+    executable(&bin.join("opencode"), "#!/bin/sh\nexec opencode \"$@\"\n");
+    let output = call(&["auth"]);
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.stderr.contains("leads back to repod's shim"), "{output:?}");
+    fs_err::remove_file(bin.join("opencode")).unwrap();
+    let none = world.command(&shim).arg("auth").env("PATH", shim.parent().unwrap());
+    let output = none.env_remove("REPOD_OPENCODE").run();
+    assert!(output.code == 1 && output.stderr.contains("hint: "), "{output:?}");
+    assert!(world.processes().is_empty());
+    world.finish();
+}
+
+#[test]
+fn a_terminal_and_a_prompt_are_led_to_the_backend() {
+    let world = world();
+    let shim = shim(&world);
+    let repo = world.git_repo("web");
+    let endpoint = ensure(&world, &repo);
+    let (url, directory) = (endpoint.url.clone().unwrap(), repo.to_str().unwrap());
+    let fake = world.root().join("bin/opencode");
+    executable(&fake, FAKE);
+    let sub = repo.join("deep/er");
+    fs_err::create_dir_all(&sub).unwrap();
+    let cases: [(&Path, &[&str], &[&str]); 4] = [
+        (&sub, &["-c"], &["attach", &url, "--dir", directory, "-c"]),
+        (world.root(), &["src/web", "-m", "a/b"], &["attach", &url, "--dir", directory]),
+        (&sub, &["run", "say hi"], &["run", "--attach", &url, "--dir", directory, "say hi"]),
+        (
+            world.root(),
+            &["run", "--dir", "src/web", "--", "-x"],
+            &["run", "--attach", &url, "--dir", directory, "--", "-x"],
+        ),
+    ];
+    for (dir, args, expected) in cases {
+        let cmd = world.command(&shim).args(args).dir(dir).env("REPOD_OPENCODE", &fake);
+        let output = cmd.stdin("").run();
+        assert_eq!(output.code, 7, "{output:?}");
+        assert_eq!(lines(&output.stdout, "arg:"), expected, "{output:?}");
+        let env = lines(&output.stdout, "env:");
+        let password = format!("OPENCODE_SERVER_PASSWORD={}", endpoint.password.clone().unwrap());
+        assert!(env.contains(&password) && env.contains(&"OPENCODE_DB=:memory:".to_owned()));
+        assert_eq!(output.stderr.contains("-m a/b is not used"), args.contains(&"-m"));
+    }
+    world.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn run_prompts_the_repo_s_own_backend() {
+    let world = world();
+    let shim = shim(&world);
+    let repo = world.git_repo("web");
+    // By stdin: OpenCode quotes the words of its arguments.
+    let prompt = Script::new().text("from the backend").prompt("go");
+    let output = world.command(&shim).args(["run", "go"]).dir(&repo).stdin(prompt).ok();
+    assert!(output.stdout.contains("from the backend"), "{output:?}");
+    let sessions = oc(&ensure(&world, &repo)).get("/session", Some(&repo)).await.unwrap();
+    assert_eq!(sessions.as_array().unwrap().len(), 1, "{sessions}");
+    assert_eq!(sessions[0]["directory"], repo.to_str().unwrap());
+    assert!(!user_s_database(&world));
+    assert_eq!(ps(&world).len(), 1);
+    world.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_commands_show_what_the_repo_s_backend_has() {
+    let world = world();
+    let shim = shim(&world);
+    let (web, api) = (world.git_repo("web"), world.git_repo("api"));
+    let client = oc(&ensure(&world, &web));
+    let turn = client.turn(&web, Script::new().text("ok").prompt("hello")).await.unwrap();
+    let session = turn.succeeded().session;
+    let call = |dir: &Path, args: &[&str]| world.command(&shim).args(args).dir(dir).ok().stdout;
+    let list = |dir: &Path| call(dir, &["session", "list", "--format", "json"]);
+    assert!(list(&web).contains(&session));
+    // Asked before it was ever started: it is, and has none.
+    assert!(!list(&api).contains("ses_"));
+    assert_eq!(ps(&world).len(), 2);
+    // Asked when its backend is stopped: it stays stopped.
+    world.repod(["stop"]).arg(&web).ok();
+    assert!(list(&web).contains(&session));
+    assert!(call(&web, &["export", &session]).contains("hello"));
+    assert!(call(&web, &["models"]).contains("scripted/plain"));
+    let sessions = |stats: String| {
+        let line = stats.lines().find(|line| line.contains("Sessions")).unwrap().to_owned();
+        line.split_whitespace().find_map(|word| word.parse::<u32>().ok()).unwrap()
+    };
+    assert_eq!((sessions(call(&web, &["stats"])), sessions(call(&api, &["stats"]))), (1, 0));
+    let live = ps(&world).iter().filter(|row| row.endpoint.state.is_live()).count();
+    assert_eq!(live, 1);
+    assert!(!user_s_database(&world));
+    world.finish();
+}
+
+#[test]
+fn repod_run_puts_it_first_on_the_path() {
+    let world = world();
+    let repo = world.git_repo("web");
+    let cmd = world.repod(["run"]).arg(&repo).args(["--", "sh", "-c", "command -v opencode"]);
+    let shim = world.repod_home().join("shim/opencode");
+    assert_eq!(cmd.ok().stdout.trim_end(), shim.to_str().unwrap());
+    world.finish();
+}
+
+/// An unmodified SDK: `createOpencode()` `count` times at once in the current directory.
+fn sdk(world: &World, shim: &Path, dir: &Path, count: u32) -> repod_testkit::world::Running {
+    let sdk = std::env::var_os("REPOD_SDK")
+        .expect("no SDK to test with: run ./test, which fetches it, or set REPOD_SDK");
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/sdk.mjs");
+    let path = path_of(&[shim.parent().unwrap()]);
+    let cmd = world.command("node").arg(program).arg(sdk).arg(count.to_string());
+    cmd.dir(dir).env("PATH", path).spawn()
+}
+
+/// Without a capability URL (the gateway gives it) the shim must say so; with one, SDK programs must
+/// work as they are.
+#[test]
+fn sdk_programs_work_unchanged() {
+    let world = builder().env("OPENCODE_CONFIG_CONTENT", "{}").build();
+    let shim = shim(&world);
+    let repos: Vec<_> = (0..10).map(|n| world.git_repo(&format!("r{n}"))).collect();
+    let endpoint = ensure(&world, &repos[0]);
+    let serve = || {
+        let cmd = world.command(&shim).args(["serve", "--hostname=127.0.0.1", "--port=4096"]);
+        cmd.dir(&repos[0]).env("OPENCODE_CONFIG_CONTENT", r#"{"username":"x"}"#)
+    };
+    // Requests without a directory would go to the main worktree.
+    let worktree = world.worktree(&repos[0], "side");
+    let output = world.command(&shim).arg("serve").dir(&worktree).run();
+    assert_eq!((output.code, output.stdout.as_str()), (2, ""), "{output:?}");
+    assert!(output.stderr.contains(worktree.to_str().unwrap()), "{output:?}");
+    let Some(url) = &endpoint.capability_url else {
+        let output = serve().run();
+        assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{output:?}");
+        assert!(output.stderr.contains("carries its own credential"), "{output:?}");
+        world.finish();
+        return;
+    };
+    let running = serve().spawn();
+    let line = running.wait_line("the SDK's line", BOUND, |line| line.contains("listening"));
+    assert_eq!(line, format!("opencode server listening on {url}"));
+    let said = running.stderr();
+    assert!(said.contains("--port=4096") && said.contains("OPENCODE_CONFIG_CONTENT"), "{said}");
+    running.handle().terminate().unwrap();
+    assert_eq!(running.wait(BOUND).code, 0);
+    assert!(proc::start_time(pid(&endpoint)).is_some(), "the backend stays");
+
+    // Ten at once in one repository, then one each in ten, all cold but the first.
+    let in_one: Vec<Value> = sdk(&world, &shim, &repos[0], 10).wait(BOUND).ok().ndjson();
+    assert_eq!(in_one.len(), 10);
+    assert!(in_one.iter().all(|server| server["url"] == url.as_str()), "{in_one:?}");
+    let in_ten: Vec<_> = repos.iter().map(|repo| sdk(&world, &shim, repo, 1)).collect();
+    for (program, repo) in in_ten.into_iter().zip(&repos) {
+        let servers: Vec<Value> = program.wait(BOUND).ok().ndjson();
+        assert_eq!(servers[0]["directory"], repo.to_str().unwrap());
+    }
+    assert_eq!(crate::backends(&world).len(), 10);
+    assert_eq!(pid(&ensure(&world, &repos[0])), pid(&endpoint));
+    world.finish();
+}
