@@ -3,6 +3,10 @@
 
 OPENCODE_VERSION=1.18.33
 RIPGREP_VERSION=1.18.0
+SDK_VERSION=1.19.3
+TYPESCRIPT_VERSION=5.9.3
+NODE_TYPES_VERSION=24.12.2
+BUN_VERSION=1.4.5
 
 # The project's own folder of fetched tools; nothing outside it is installed or changed.
 TOOLS="${REPOD_TOOLS:-$PROJECT/.tools}"
@@ -57,6 +61,41 @@ fetch_opencode() {
   fi
   REPOD_OPENCODE=$(platform_opencode "$dir") || die "npm fetched no OpenCode for this machine" "set REPOD_OPENCODE to an opencode you have"
   export REPOD_OPENCODE
+}
+
+# Fetches the SDK (and the compiler that checks the client's types) from npm, once; for tests only.
+fetch_sdk() {
+  local dir="$TOOLS/sdk-$SDK_VERSION-$TYPESCRIPT_VERSION"
+  if [ ! -d "$dir/node_modules/@opencode-ai/sdk" ] || [ ! -d "$dir/node_modules/typescript" ]; then
+    need_npm
+    say "fetching @opencode-ai/sdk@$SDK_VERSION from npm (once) ..."
+    mkdir -p "$dir"
+    npm install --prefix "$dir" --no-save --ignore-scripts --no-audit --no-fund --loglevel=error \
+      "@opencode-ai/sdk@$SDK_VERSION" "typescript@$TYPESCRIPT_VERSION" "@types/node@$NODE_TYPES_VERSION" >&2 \
+      || die "npm could not fetch @opencode-ai/sdk@$SDK_VERSION" "is the npm registry reachable?"
+  fi
+  export REPOD_SDK="$dir/node_modules"
+  # Where the client's own sources and tests look for it.
+  ln -sfn "$REPOD_SDK" "$PROJECT/clients/typescript/node_modules"
+}
+
+# Fetches Bun from npm, once: the client promises to work there as well; for tests only.
+fetch_bun() {
+  local dir="$TOOLS/bun-$BUN_VERSION" package
+  case "$(uname -m)" in
+    x86_64) package=@oven/bun-linux-x64; grep -q -m1 avx2 /proc/cpuinfo || package+=-baseline ;;
+    aarch64) package=@oven/bun-linux-aarch64 ;;
+    *) die "no Bun for $(uname -m)" ;;
+  esac
+  REPOD_BUN="$dir/node_modules/$package/bin/bun"
+  if [ ! -x "$REPOD_BUN" ]; then
+    need_npm
+    say "fetching $package@$BUN_VERSION from npm (once) ..."
+    mkdir -p "$dir"
+    npm install --prefix "$dir" --no-save --ignore-scripts --no-audit --no-fund --loglevel=error \
+      "$package@$BUN_VERSION" >&2 || die "npm could not fetch $package@$BUN_VERSION" "is the npm registry reachable?"
+  fi
+  export REPOD_BUN
 }
 
 # An opencode that a user has is the user's choice: REPOD_OPENCODE, then PATH; else the pinned one.
