@@ -4,25 +4,26 @@
 //! What takes time runs beside it in `tasks` and comes back as [`Done`], so that a stop is heard
 //! while a start is under way.
 
-use super::bring_up::{self, Booted, Held, Intended};
+mod effects;
+
+use super::bring_up::{self, Booted, Held};
 use super::health::Health;
 use super::view::View;
 use super::{Asked, Reply, Request, Shared, Stopped, Swept, adopt, failure, strays};
 use crate::fault;
-use crate::registry::{BackendRecord, Record};
+use crate::registry::Record;
 use crate::repo::Repo;
-use repod_opencode::BackendClient;
 use repod_proto::home::RepoDir;
 use repod_proto::{ApiError, BackendState, EnsureStep, ErrorCode, Generation, Home};
 use repod_supervisor::files::LockFile;
 use repod_supervisor::identity::ProcessHandle;
-use repod_supervisor::launcher::{ExitReason, HeldChild, RunningChild};
+use repod_supervisor::launcher::{ExitReason, HeldChild};
 use repod_supervisor::lifecycle::{Effect, Event, Failure, Lifecycle, Token};
-use repod_supervisor::terminate::{Grace, Terminated, terminate};
-use repod_supervisor::tree::{ProcessTree, TreeError};
+use repod_supervisor::terminate::Terminated;
+use repod_supervisor::tree::TreeError;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
@@ -369,134 +370,6 @@ impl Actor {
         }
     }
 
-    fn carry_out(&mut self, effect: Effect) -> Option<Event> {
-        match effect {
-            Effect::Persist => {}
-            Effect::AcquireSlot { token } => self.acquire_slot(token),
-            Effect::ReleaseSlot { token } => {
-                if let Some(Slot::Waiting(waiting)) = self.slots.remove(&token) {
-                    waiting.abort();
-                }
-            }
-            Effect::Spawn { generation } => self.spawn(generation),
-            Effect::Release { generation } => return self.release(generation),
-            Effect::AwaitReady { generation } => self.await_ready(generation),
-            Effect::Terminate { generation } => return self.terminate(generation),
-            Effect::ScheduleRestart { token, after_ms } => {
-                self.tasks.spawn(async move {
-                    tokio::time::sleep(Duration::from_millis(after_ms)).await;
-                    Done::Event(Event::RestartDue { token })
-                });
-            }
-            Effect::AnswerReady => self.answer_all(&Ok(self.view())),
-            Effect::AnswerFailed { failure, parked } => {
-                self.answer_all(&Err(self.explain(&failure, parked)));
-            }
-            Effect::AnswerStopped => {
-                let stopped = std::mem::take(&mut self.stopped);
-                for reply in self.stopping.drain(..) {
-                    let _ = reply.send(Ok(stopped));
-                }
-            }
-            Effect::AnswerStopFailed { failure } => {
-                let error = self.explain(&failure, false);
-                for reply in self.stopping.drain(..) {
-                    let _ = reply.send(Err(error.clone()));
-                }
-            }
-            // Nobody asks for hibernation yet.
-            Effect::RefuseHibernate => {}
-        }
-        None
-    }
-
-    fn answer_all(&mut self, answer: &Result<Arc<View>, ApiError>) {
-        for reply in self.wanting.drain(..) {
-            // A caller who left cancels nothing.
-            let _ = reply.send(answer.clone());
-        }
-    }
-
-    fn acquire_slot(&mut self, token: Token) {
-        let slots = Arc::clone(&self.shared.slots);
-        let waiting =
-            self.tasks.spawn(async move { Done::Slot(token, slots.acquire_owned().await.ok()) });
-        self.slots.insert(token, Slot::Waiting(waiting));
-    }
-
-    fn spawn(&mut self, generation: Generation) {
-        (self.was_ready, self.record.backend, self.boot) = (false, None, None);
-        let intended = Intended {
-            shared: Arc::clone(&self.shared),
-            repo: Arc::clone(&self.repo),
-            dir: self.dir.clone(),
-            generation,
-            env: self.env.clone(),
-            steps: self.steps.0.clone(),
-        };
-        self.tasks
-            .spawn(async move { Done::Held(generation, intended.hold().await.map(Box::new)) });
-    }
-
-    fn release(&mut self, generation: Generation) -> Option<Event> {
-        match self.held.take()?.release() {
-            Ok(running) => {
-                fault::point(&self.shared.home, "released");
-                self.watch_exit(generation, running);
-                None
-            }
-            Err(error) => {
-                let error = ApiError::new(ErrorCode::StartFailed, error.to_string());
-                Some(Event::StartFailed { generation, error })
-            }
-        }
-    }
-
-    fn watch_exit(&mut self, generation: Generation, mut running: RunningChild) {
-        // A hold of its own, for those who only look: the other goes with the wait.
-        self.alive = running.identity().verify().ok().flatten().map(Arc::new);
-        self.tasks.spawn(async move {
-            let reason = running.wait().await.unwrap_or(ExitReason::Unknown);
-            Done::Exited(generation, reason)
-        });
-    }
-
-    fn await_ready(&mut self, generation: Generation) {
-        let (Some(backend), Some((deadline, booting))) =
-            (self.record.backend.clone(), &mut self.boot)
-        else {
-            return;
-        };
-        let boot = bring_up::boot(backend, self.dir.backend_log(), *deadline, self.steps.0.clone());
-        *booting = Some(self.tasks.spawn(async move { Done::Booted(generation, boot.await) }));
-    }
-
-    fn terminate(&mut self, generation: Generation) -> Option<Event> {
-        if let Some((_, Some(booting))) = self.boot.take() {
-            booting.abort();
-        }
-        // A child that was never released ends by itself when this is dropped.
-        self.held = None;
-        let Some(backend) = self.record.backend.clone() else {
-            return Some(Event::Ended { generation });
-        };
-        let polite = self.was_ready;
-        self.tasks.spawn(async move {
-            let tree = ProcessTree::new(Some(backend.identity.clone()), backend.marker.clone());
-            let ended = terminate(tree, dispose(backend, polite), Grace::default()).await;
-            Done::Terminated(generation, ended)
-        });
-        None
-    }
-
-    fn start_probing(&mut self) {
-        if let Some(backend) = &self.record.backend {
-            let (port, password) = (backend.port, backend.password.clone());
-            let log = self.dir.backend_log();
-            self.health = Some(Health::watch(port, password, log));
-        }
-    }
-
     fn explain(&self, failure: &Failure, parked: bool) -> ApiError {
         let error = failure::explain(failure, parked, self.was_ready, &self.tail());
         // Once the process is off the record only what was said of its failure knows the log's end.
@@ -555,17 +428,6 @@ impl Actor {
 
     fn now(&self) -> u64 {
         u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-/// The polite phase of an end: sessions are closed and their tools ended by OpenCode itself. One
-/// that was never ready has nothing to close, and would not answer.
-async fn dispose(backend: BackendRecord, polite: bool) {
-    if polite {
-        let client = BackendClient::new(backend.port, backend.password);
-        if let Err(error) = client.dispose_all().await {
-            tracing::debug!(%error, "it could not be asked to close its sessions");
-        }
     }
 }
 
