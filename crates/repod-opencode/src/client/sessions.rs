@@ -124,6 +124,20 @@ impl BackendClient {
         parse(&self.call(&Method::GET, &route, CALL_LIMIT).await?)
     }
 
+    /// Ids of the terminals (PTY) that run in a directory. Opens an instance of it.
+    ///
+    /// # Errors
+    /// When it doesn't answer within 10 s.
+    pub async fn terminals(&self, directory: &str) -> Result<Vec<String>, ProbeError> {
+        #[derive(Deserialize)]
+        struct Terminal {
+            id: String,
+        }
+        let route = format!("/pty?directory={}", escape(directory));
+        let all: Vec<Terminal> = parse(&self.call(&Method::GET, &route, CALL_LIMIT).await?)?;
+        Ok(all.into_iter().map(|terminal| terminal.id).collect())
+    }
+
     /// Questions that wait for an answer in a directory. Opens an instance of it.
     ///
     /// # Errors

@@ -63,6 +63,13 @@ pub enum Kind<'a> {
         /// The request.
         request: Cow<'a, str>,
     },
+    /// A terminal (PTY) was opened, or is gone.
+    Terminal {
+        /// The terminal.
+        id: Cow<'a, str>,
+        /// Whether it runs.
+        open: bool,
+    },
     /// The instance of the event's directory ended, and its turns with it.
     Disposed,
     /// Anything else.
@@ -121,6 +128,14 @@ struct Properties<'a> {
     session: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     status: Option<Status<'a>>,
+    #[serde(borrow, default)]
+    info: Option<Info<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Info<'a> {
+    #[serde(borrow, default)]
+    id: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -167,6 +182,8 @@ fn kind<'a>(name: &str, properties: Option<&'a RawValue>) -> Option<Kind<'a>> {
         }
         "session.idle" => Kind::Status { session: read()?.session?, busy: false },
         "session.deleted" => Kind::Deleted { session: read()?.session? },
+        "pty.created" => Kind::Terminal { id: read()?.info?.id?, open: true },
+        "pty.exited" | "pty.deleted" => Kind::Terminal { id: read()?.id?, open: false },
         "permission.asked" | "permission.v2.asked" => asked(read()?, Ask::Permission)?,
         "question.asked" | "question.v2.asked" => asked(read()?, Ask::Question)?,
         "permission.replied"

@@ -10,7 +10,11 @@ use repod_opencode::v1_18::event::{Ask, Event, Kind};
 use repod_opencode::v1_18::told;
 use std::collections::HashMap;
 use std::task::Waker;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+
+/// A reader that lost its connection comes back within this time, or hardly ever.
+const LONELY: Duration = Duration::from_mins(1);
 
 /// See the module.
 #[derive(Debug)]
@@ -20,6 +24,8 @@ pub(super) struct Core {
     ring: Ring,
     slots: HashMap<u64, Slot>,
     next_slot: u64,
+    /// Since when there has been no reader.
+    lonely: Option<Instant>,
     pub(super) track: Track,
     recent: Recent,
     /// The last heartbeat, as `/global/event` and `/event` have it.
@@ -92,6 +98,7 @@ impl Core {
             ring: Ring::new(limits),
             slots: HashMap::new(),
             next_slot: 0,
+            lonely: Some(Instant::now()),
             track: Track::default(),
             recent: Recent::default(),
             beat: [Bytes::new(), Bytes::new()],
@@ -156,7 +163,8 @@ impl Core {
 
     /// Lets go of old events, and cuts the readers that still wanted one of them.
     fn trim(&mut self) {
-        while let Some((number, event)) = self.ring.let_go() {
+        let lonely = self.lonely.is_some_and(|since| since.elapsed() > LONELY);
+        while let Some((number, event)) = self.ring.let_go(lonely) {
             let behind = |slot: &&mut Slot| slot.cursor == number && !slot.is_cut;
             for slot in self.slots.values_mut().filter(behind) {
                 slot.cursor += 1;
@@ -196,6 +204,7 @@ impl Core {
         let (severed, signal) = oneshot::channel();
         let severed = Some(severed);
         let (waker, has_beat, is_cut) = (None, false, false);
+        self.lonely = None;
         self.next_slot += 1;
         let slot = Slot { filter, cursor, waker, has_beat, is_cut, severed };
         self.slots.insert(self.next_slot, slot);
@@ -220,6 +229,7 @@ impl Core {
         self.slots.remove(&reader);
         if self.slots.is_empty() {
             self.slots = HashMap::new();
+            self.lonely = Some(Instant::now());
         }
     }
 
@@ -228,7 +238,7 @@ impl Core {
         let epoch = &self.epoch;
         let Some(slot) = self.slots.get_mut(&reader) else { return Next::End };
         if slot.is_cut {
-            self.slots.remove(&reader);
+            self.unsubscribe(reader);
             let reason = "cut off: this reader fell too far behind; connect again";
             return Next::SendLast(sse::comment(reason));
         }
@@ -291,6 +301,7 @@ impl Core {
             busy: self.track.busy().map(|(session, _)| session.clone()).collect(),
             permissions: asked(Ask::Permission),
             questions: asked(Ask::Question),
+            terminals: self.track.terminals.len(),
             last_event: self.track.last_event,
             readers: self.slots.len(),
         }

@@ -6,7 +6,7 @@
 use super::core::{Core, Stand};
 use super::repair::{self, Patient};
 use super::track::Session;
-use super::{Limits, Shared};
+use super::{Limits, Shared, Upstream};
 use repod_opencode::v1_18::event::Ask;
 use repod_opencode::v1_18::told::{self, Place};
 use repod_opencode::{BackendClient, HistoryRow, ProbeError, SessionInfo, SessionState};
@@ -34,10 +34,11 @@ const FIRST_LOOK_MAX: usize = 16;
 pub(super) async fn close(
     shared: &Arc<Shared>,
     client: &BackendClient,
-    generation: u64,
+    backend: &Upstream,
     limits: &Limits,
     repairs: &mut JoinSet<()>,
 ) -> Result<(), ProbeError> {
+    let generation = backend.generation;
     let stand = shared.with(|core| {
         if core.stand.began_at == 0 {
             core.stand.began_at = told::now_millis();
@@ -67,14 +68,17 @@ pub(super) async fn close(
         let busy: Vec<_> = core.track.busy().map(|(id, s)| (id.clone(), s.clone())).collect();
         if died {
             core.interrupt(&busy, before);
+            core.track.terminals.clear();
             // Its turns are seen as they begin; what the one before left is over.
             core.stand.known = true;
+        } else if stand.generation.is_none() {
+            core.stand.known = backend.fresh;
         }
         core.stand.generation = Some(generation);
         core.stand.ended_at = None;
         (busy, if died { core.sick.clone() } else { HashMap::new() })
     });
-    if stand.generation.is_none() {
+    if stand.generation.is_none() && !backend.fresh {
         repairs.spawn(first_looks(Arc::clone(shared), client.clone(), generation));
     }
     if !sick.is_empty() {
@@ -110,10 +114,14 @@ async fn first_look(shared: &Shared, client: &BackendClient) -> Result<(), Probe
         let states = client.session_status(directory).await?;
         let permissions = client.pending_permissions(directory).await?;
         let questions = client.pending_questions(directory).await?;
+        let terminals = client.terminals(directory).await?;
         shared.with(|core| {
             for (id, _) in states.into_iter().filter(|(_, s)| *s != SessionState::Idle) {
                 let project = project(&id).map(str::to_owned);
                 core.track.set_busy(id, directory, project);
+            }
+            for terminal in terminals {
+                core.track.set_terminal(terminal, directory);
             }
             let asked = permissions.into_iter().map(|r| (r, Ask::Permission));
             for (request, what) in asked.chain(questions.into_iter().map(|r| (r, Ask::Question))) {

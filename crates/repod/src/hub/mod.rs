@@ -41,11 +41,13 @@ pub(crate) struct Upstream {
     pub(crate) generation: u64,
     pub(crate) port: u16,
     pub(crate) password: String,
+    /// Whether it has just been started: then there is nothing it has been doing.
+    pub(crate) fresh: bool,
 }
 
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { generation, port, password: _ } = self;
+        let Self { generation, port, password: _, fresh: _ } = self;
         write!(f, "Upstream {{ generation: {generation}, port: {port}, .. }}")
     }
 }
@@ -95,7 +97,6 @@ impl Default for Limits {
 
 /// What the events say of the backend.
 #[derive(Clone, Debug, Default)]
-#[expect(dead_code, reason = "for hibernation, which asks before it puts a backend to sleep")]
 pub(crate) struct Activity {
     /// Whether anything is known: a hub that was never subscribed to has asked nobody. Unknown is
     /// not idle.
@@ -106,9 +107,12 @@ pub(crate) struct Activity {
     pub(crate) permissions: usize,
     /// Questions that wait for a person.
     pub(crate) questions: usize,
+    /// Terminals that run in it.
+    pub(crate) terminals: usize,
     /// When the last event came; heartbeats are none.
     pub(crate) last_event: Option<Instant>,
     /// Readers there are now.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the metrics"))]
     pub(crate) readers: usize,
 }
 
@@ -143,6 +147,8 @@ struct Shared {
     core: Mutex<Core>,
     /// Becomes true with the first reader.
     wanted: watch::Sender<bool>,
+    /// The generation whose events are heard, while they are.
+    heard: watch::Sender<Option<u64>>,
 }
 
 struct Tasks {
@@ -173,7 +179,11 @@ impl Hub {
     /// A hub that follows whatever backend `upstream` names. Must be called within the runtime.
     pub(crate) fn new(upstream: watch::Receiver<Option<Upstream>>, limits: Limits) -> Self {
         let core = Mutex::new(Core::new(limits));
-        let shared = Arc::new(Shared { core, wanted: watch::Sender::new(false) });
+        let shared = Arc::new(Shared {
+            core,
+            wanted: watch::Sender::new(false),
+            heard: watch::Sender::new(None),
+        });
         let running = [
             tokio::spawn(pump::run(Arc::clone(&shared), upstream, limits)),
             tokio::spawn(pump::beat(Arc::clone(&shared), limits.heartbeat)),
@@ -190,13 +200,17 @@ impl Hub {
     }
 
     /// Follows the backend even without a reader, for [`activity`](Self::activity).
-    #[cfg_attr(not(test), expect(dead_code, reason = "for hibernation and the metrics to come"))]
     pub(crate) fn follow(&self) {
         self.shared.wanted.send_replace(true);
     }
 
+    /// Returns when the events of this generation are heard, or those of a later one.
+    pub(crate) async fn heard(&self, generation: u64) {
+        let mut heard = self.shared.heard.subscribe();
+        let _ = heard.wait_for(|heard| heard.is_some_and(|heard| heard >= generation)).await;
+    }
+
     /// What is known of the backend.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for hibernation and the metrics to come"))]
     pub(crate) fn activity(&self) -> Activity {
         self.shared.with(|core| core.activity())
     }

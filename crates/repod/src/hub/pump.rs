@@ -50,6 +50,7 @@ pub(super) async fn run(
                 tracing::debug!(?backend, %error, "the event stream broke");
             }
         }
+        shared.heard.send_replace(None);
         shared.with(super::core::Core::stream_ended);
         if began.elapsed() > GOOD {
             pause = FIRST_PAUSE;
@@ -86,7 +87,8 @@ async fn follow(
     let Some(first) = first else { return Ok(()) };
     let first = decoder.push(&first?);
     shared.with(|core| core.counts.streams += 1);
-    gap::close(shared, &client, backend.generation, limits, repairs).await?;
+    shared.heard.send_replace(Some(backend.generation));
+    gap::close(shared, &client, backend, limits, repairs).await?;
     publish(shared, &first).await;
     while let Some(bytes) = body.next().await {
         let events = decoder.push(&bytes?);

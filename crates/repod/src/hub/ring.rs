@@ -8,6 +8,9 @@ use std::ops::Range;
 use std::sync::OnceLock;
 use std::time::Instant;
 
+/// Bytes kept for nobody: what a program that comes back after a minute may still want.
+const LONELY_BYTES: usize = 128 * 1024;
+
 /// One event, as it goes to every reader.
 #[derive(Debug)]
 pub(super) struct Logged {
@@ -89,11 +92,12 @@ impl Ring {
     }
 
     /// Takes out the oldest if there is more than the limits allow, or if it is too old; to be
-    /// asked until there is none. The newest stays, whatever its size, until it is too old.
-    pub(super) fn let_go(&mut self) -> Option<(u64, Logged)> {
+    /// asked until there is none. The newest stays, whatever its size, until it is too old. While
+    /// nobody reads (`lonely`) little is kept.
+    pub(super) fn let_go(&mut self, lonely: bool) -> Option<(u64, Logged)> {
         let oldest = self.events.front()?;
-        let too_many =
-            self.events.len() > self.limits.ring_events || self.bytes > self.limits.ring_bytes;
+        let bytes_max = if lonely { LONELY_BYTES } else { usize::MAX }.min(self.limits.ring_bytes);
+        let too_many = self.events.len() > self.limits.ring_events || self.bytes > bytes_max;
         let too_old = oldest.at.elapsed() > self.limits.ring_age;
         if !too_old && (!too_many || self.events.len() == 1) {
             return None;

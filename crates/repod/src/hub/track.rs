@@ -41,6 +41,8 @@ pub(super) struct Pending {
 pub(super) struct Track {
     pub(super) sessions: HashMap<String, Session>,
     pub(super) pending: HashMap<String, Pending>,
+    /// Terminals that run, with their directory.
+    pub(super) terminals: HashMap<String, String>,
     /// Requests answered that were asked before anybody listened.
     pub(super) answered: HashSet<String>,
     pub(super) last_event: Option<Instant>,
@@ -78,12 +80,17 @@ impl Track {
                     self.answered.insert(request.to_string());
                 }
             }
+            Kind::Terminal { id, open: true } if self.terminals.len() < PENDING_MAX => {
+                self.set_terminal(id.to_string(), event.directory.as_deref().unwrap_or_default());
+            }
+            Kind::Terminal { id, open: false } => drop(self.terminals.remove(&**id)),
             Kind::Disposed => {
                 let directory = event.directory.as_deref().unwrap_or_default();
                 for session in self.sessions.values_mut() {
                     session.busy &= session.directory != directory;
                 }
                 self.pending.retain(|_, pending| pending.directory != directory);
+                self.terminals.retain(|_, of| of != directory);
             }
             _ => {}
         }
@@ -130,6 +137,11 @@ impl Track {
         let directory = directory.to_owned();
         let session = Session { directory, project, busy: true, ..Session::default() };
         self.sessions.entry(id).or_insert(session);
+    }
+
+    /// Notes a terminal that runs.
+    pub(super) fn set_terminal(&mut self, id: String, directory: &str) {
+        self.terminals.insert(id, directory.to_owned());
     }
 
     /// Notes a request that was open before anybody listened.
@@ -207,8 +219,13 @@ mod tests {
         assert_eq!(track.pending.len(), 2);
         note(&mut track, "permission.replied", r#"{"sessionID":"a","requestID":"per_1"}"#);
         assert_eq!(track.pending["que_1"].what, Ask::Question);
+        note(&mut track, "pty.created", r#"{"info":{"id":"pty_1","status":"running","pid":7}}"#);
+        note(&mut track, "pty.created", r#"{"info":{"id":"pty_2"}}"#);
+        note(&mut track, "pty.exited", r#"{"id":"pty_1","exitCode":0}"#);
+        assert_eq!(track.terminals.keys().collect::<Vec<_>>(), ["pty_2"]);
         note(&mut track, "server.instance.disposed", "{}");
         assert_eq!((track.pending.len(), track.busy().count()), (1 - 1, 0));
+        assert!(track.terminals.is_empty());
     }
 
     #[test]

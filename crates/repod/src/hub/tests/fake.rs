@@ -49,10 +49,11 @@ impl Fake {
             .route("/session/status", get(status))
             .route("/permission", get(async || "[]"))
             .route("/question", get(async || "[]"))
+            .route("/pty", get(async || "[]"))
             .route("/session/{id}/message", get(async || "[]"))
             .with_state(Arc::clone(store));
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        let upstream = Upstream { generation, port, password: "p".to_owned() };
+        let upstream = Upstream { generation, port, password: "p".to_owned(), fresh: false };
         Self { store: Arc::clone(store), upstream, serving }
     }
 
