@@ -8,8 +8,8 @@ use hyper::{Method, Request, Response, header};
 use hyper_util::rt::TokioIo;
 use repod_proto::{
     ApiError, DaemonInfo, Endpoint, EnsureProgress, EnsureRequest, ErrorBody, ErrorCode, GcReport,
-    GcRequest, Home, RepoStatus, RepoSummary, RestartRequest, ShutdownReport, ShutdownRequest,
-    StopReport, StopRequest, StreamItem,
+    GcRequest, HibernateReport, HibernateRequest, Home, RepoStatus, RepoSummary, RestartRequest,
+    ShutdownReport, ShutdownRequest, StopReport, StopRequest, StreamItem,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -132,6 +132,14 @@ impl Client {
     /// When the target is not known; what failed for one repo of many is in the report.
     pub async fn stop(&self, request: &StopRequest) -> Result<StopReport, ApiError> {
         self.call(Method::POST, "/v1/stop", request).await
+    }
+
+    /// Puts backends to sleep that nobody needs just now.
+    ///
+    /// # Errors
+    /// When the target is not known; what stays awake of many is in the report.
+    pub async fn hibernate(&self, request: &HibernateRequest) -> Result<HibernateReport, ApiError> {
+        self.call(Method::POST, "/v1/hibernate", request).await
     }
 
     /// Stops and starts; also unparks a failed repo.

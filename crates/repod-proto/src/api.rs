@@ -133,6 +133,37 @@ pub struct StopReport {
     pub stopped: Vec<StopOutcome>,
 }
 
+/// `POST /v1/hibernate`: end backends that nobody needs just now. Their endpoints stay, and the next
+/// request wakes them.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct HibernateRequest {
+    /// Whose backend.
+    pub target: Target,
+}
+
+/// What became of one backend that was to sleep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct HibernateOutcome {
+    /// The repo.
+    pub repo_id: RepoId,
+    /// Its root.
+    pub root: String,
+    /// Whether there was a backend to put to sleep.
+    pub was_running: bool,
+    /// How many processes were ended.
+    pub processes: u32,
+    /// Why it stays awake (`backend_busy`), or could not be ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ApiError>,
+}
+
+/// Answer to `POST /v1/hibernate`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct HibernateReport {
+    /// One entry for each repo asked for.
+    pub hibernated: Vec<HibernateOutcome>,
+}
+
 /// `POST /v1/restart`: stop and start, answered like `ensure`. Unparks a failed repo.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RestartRequest {

@@ -10,9 +10,9 @@ pub mod home;
 mod ids;
 
 pub use api::{
-    DaemonInfo, EnsureProgress, EnsureRequest, EnsureStep, GcReport, GcRequest, RestartRequest,
-    ShutdownReport, ShutdownRequest, StatusQuery, StopOutcome, StopReport, StopRequest, StreamItem,
-    Target,
+    DaemonInfo, EnsureProgress, EnsureRequest, EnsureStep, GcReport, GcRequest, HibernateOutcome,
+    HibernateReport, HibernateRequest, RestartRequest, ShutdownReport, ShutdownRequest,
+    StatusQuery, StopOutcome, StopReport, StopRequest, StreamItem, Target,
 };
 pub use endpoint::{BackendInfo, BackendState, Endpoint, RepoStatus, RepoSummary};
 pub use error::{ApiError, ErrorBody, ErrorCode};

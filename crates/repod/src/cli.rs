@@ -138,6 +138,13 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// End a backend that nobody needs just now; the next request to its endpoint wakes it
+    Hibernate {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Stop and start a backend; also gives a parked one a new chance
     Restart {
         #[command(flatten)]

@@ -35,6 +35,16 @@ pub(crate) struct Backend {
 /// `[limits]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
+    /// How long a backend that nobody uses stays awake; for ever when unset.
+    pub(crate) idle: Option<Duration>,
+    /// Whether a client that only listens to events keeps its backend awake.
+    pub(crate) listeners_keep_awake: bool,
+    /// How many backends may be awake beside the busy ones.
+    pub(crate) max_live: Option<usize>,
+    /// What all backends with their children may use, in bytes of resident memory.
+    pub(crate) memory_budget: Option<u64>,
+    /// What one may use before it is recycled when idle.
+    pub(crate) memory_max: Option<u64>,
     /// Open files the daemon and every backend may have.
     pub(crate) nofile: u64,
 }
@@ -60,9 +70,23 @@ impl Default for Settings {
                 // A start keeps a core busy: more at once would only slow each of them down.
                 start_concurrency: cores,
             },
-            limits: Limits { nofile: 65_535 },
+            limits: Limits {
+                idle: Some(Duration::from_mins(30)),
+                listeners_keep_awake: true,
+                max_live: None,
+                memory_budget: None,
+                memory_max: None,
+                nofile: 65_535,
+            },
             gateway: Gateway { hold_timeout: Duration::from_secs(30), origins: Vec::new() },
         }
+    }
+}
+
+impl Limits {
+    /// Whether a start may have to wait until another backend sleeps.
+    pub(crate) fn are_limited(&self) -> bool {
+        self.max_live.is_some() || self.memory_budget.is_some()
     }
 }
 
@@ -100,6 +124,33 @@ const KEYS: &[(&str, Setter, Getter)] = &[
         "backend.start_concurrency",
         |s, v| put(&mut s.backend.start_concurrency, count(v, 1, 1024)),
         |s| s.backend.start_concurrency.into(),
+    ),
+    (
+        "limits.idle",
+        |s, v| put(&mut s.limits.idle, or_word(v, "never", duration)),
+        |s| shown(s.limits.idle.map(|idle| humantime::format_duration(idle).to_string()), "never"),
+    ),
+    (
+        "limits.listeners_keep_awake",
+        |s, v| put(&mut s.limits.listeners_keep_awake, truth(v)),
+        |s| s.limits.listeners_keep_awake.into(),
+    ),
+    (
+        "limits.max_live",
+        |s, v| {
+            put(&mut s.limits.max_live, or_word(v, "unlimited", |value| count(value, 1, 100_000)))
+        },
+        |s| shown(s.limits.max_live, "unlimited"),
+    ),
+    (
+        "limits.memory_budget",
+        |s, v| put(&mut s.limits.memory_budget, or_word(v, "unlimited", size)),
+        |s| shown(s.limits.memory_budget.map(size_text), "unlimited"),
+    ),
+    (
+        "limits.memory_max",
+        |s, v| put(&mut s.limits.memory_max, or_word(v, "unlimited", size)),
+        |s| shown(s.limits.memory_max.map(size_text), "unlimited"),
     ),
     (
         "limits.nofile",
@@ -233,6 +284,41 @@ fn duration(value: &Value) -> Result<Duration, String> {
     if parsed.is_zero() { Err(example.into()) } else { Ok(parsed) }
 }
 
+fn truth(value: &Value) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| "must be true or false".into())
+}
+
+/// A value, or the word for none.
+fn or_word<T>(
+    value: &Value,
+    word: &str,
+    read: impl FnOnce(&Value) -> Result<T, String>,
+) -> Result<Option<T>, String> {
+    if value.as_str() == Some(word) {
+        return Ok(None);
+    }
+    read(value).map(Some).map_err(|cause| format!("{cause}, or \"{word}\""))
+}
+
+fn shown(value: Option<impl Into<serde_json::Value>>, word: &str) -> serde_json::Value {
+    value.map_or_else(|| word.into(), Into::into)
+}
+
+/// Bytes, as "2GiB" or "512MB"; a size without a unit would be taken for another by half its readers.
+fn size(value: &Value) -> Result<u64, String> {
+    let example = "must be a size such as \"2GiB\" or \"512MiB\"";
+    let text = text(value).map_err(|_| example)?;
+    let parsed: bytesize::ByteSize = text.parse().map_err(|_| example)?;
+    if text.ends_with(|last: char| last.is_ascii_digit()) || parsed.as_u64() < 1 << 20 {
+        return Err(example.into());
+    }
+    Ok(parsed.as_u64())
+}
+
+fn size_text(bytes: u64) -> String {
+    bytesize::ByteSize(bytes).display().iec().to_string()
+}
+
 fn count(value: &Value, least: usize, most: usize) -> Result<usize, String> {
     value
         .as_integer()
@@ -264,6 +350,12 @@ mod tests {
         let (settings, shown) = Settings::parse(text).unwrap();
         assert_eq!(settings.backend.start_timeout, Duration::from_secs(90));
         assert_eq!(settings.limits.nofile, 4096);
+        let text = "[limits]\nidle = \"never\"\nmax_live = 6\nmemory_budget = \"2.5GiB\"";
+        let (limited, rows) = Settings::parse(text).unwrap();
+        assert_eq!((limited.limits.idle, limited.limits.max_live), (None, Some(6)));
+        assert_eq!(limited.limits.memory_budget, Some(5 << 29));
+        let row = rows.iter().find(|row| row.key == "limits.memory_budget").unwrap();
+        assert_eq!(row.value, "2.5 GiB");
         let row = shown.iter().find(|row| row.key == "backend.env").unwrap();
         assert_eq!((row.origin, &row.value["A"]), ("repod.toml", &"1".into()));
     }
@@ -277,6 +369,10 @@ mod tests {
         assert!(mistake("[backend]\nstart_timeout = \"soon\"").contains("\"30s\""));
         assert!(mistake("[gateway]\norigins = [\"*\"]").contains("`gateway.origins` has `*`"));
         assert!(mistake("[gateway]\norigins = [\"https://a/b\"]").contains("an origin is like"));
+        assert!(mistake("[limits]\nmemory_budget = \"2000\"").contains("\"2GiB\""));
+        assert!(mistake("[limits]\nmemory_max = 3").contains("or \"unlimited\""));
+        assert!(mistake("[limits]\nmax_live = 0").contains("from 1"));
+        assert!(mistake("[limits]\nidle = \"0s\"").contains("or \"never\""));
         assert!(mistake("nonsense").contains("line 1"));
     }
 }

@@ -16,9 +16,9 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use repod_proto::{
-    ApiError, DaemonInfo, EnsureRequest, ErrorCode, GcReport, GcRequest, REPOD_VERSION, RepoStatus,
-    RepoSummary, RestartRequest, ShutdownReport, ShutdownRequest, StatusQuery, StopReport,
-    StopRequest, VERSION_HEADER,
+    ApiError, DaemonInfo, EnsureRequest, ErrorCode, GcReport, GcRequest, HibernateReport,
+    HibernateRequest, REPOD_VERSION, RepoStatus, RepoSummary, RestartRequest, ShutdownReport,
+    ShutdownRequest, StatusQuery, StopReport, StopRequest, VERSION_HEADER,
 };
 use std::sync::Arc;
 use utoipa::OpenApi;
@@ -32,6 +32,7 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/ps", get(ps))
         .route("/v1/status", get(status))
         .route("/v1/stop", post(stop))
+        .route("/v1/hibernate", post(hibernate))
         .route("/v1/restart", post(restart))
         .route("/v1/gc", post(gc))
         .route("/v1/shutdown", post(shutdown))
@@ -101,6 +102,16 @@ async fn stop(
     Ok(Json(ops::stop(&daemon, &request.target).await?))
 }
 
+/// End backends that nobody needs just now; the next request wakes them.
+#[utoipa::path(post, path = "/v1/hibernate", request_body = HibernateRequest,
+    responses((status = 200, body = HibernateReport), (status = "default", body = repod_proto::ErrorBody)))]
+async fn hibernate(
+    State(daemon): App,
+    Body(request): Body<HibernateRequest>,
+) -> Result<Json<HibernateReport>, Failure> {
+    Ok(Json(ops::hibernate(&daemon, &request.target).await?))
+}
+
 /// Stop and start; unparks a failed repo.
 #[utoipa::path(post, path = "/v1/restart", request_body = RestartRequest,
     responses((status = 200, body = Vec<repod_proto::Endpoint>), (status = "default", body = repod_proto::ErrorBody)))]
@@ -136,7 +147,7 @@ async fn version(State(daemon): App) -> Json<DaemonInfo> {
 
 #[derive(OpenApi)]
 #[openapi(
-    paths(ensure, ps, status, stop, restart, gc, shutdown, version),
+    paths(ensure, ps, status, stop, hibernate, restart, gc, shutdown, version),
     components(schemas(repod_proto::StreamItem)),
     info(
         title = "repod socket API",

@@ -6,10 +6,13 @@
 
 mod effects;
 
+use super::admission::Place;
 use super::bring_up::{self, Booted, Held};
 use super::health::Health;
 use super::view::View;
-use super::{Asked, Reply, Request, Shared, Stopped, Swept, adopt, failure, strays};
+use super::{
+    Asked, Awake, Reply, Request, Rule, Shared, Stopped, Swept, Usage, adopt, failure, strays,
+};
 use crate::fault;
 use crate::registry::Record;
 use crate::repo::Repo;
@@ -35,7 +38,7 @@ const STEPS_MAX: usize = 8;
 /// What a task beside the actor brings back.
 enum Done {
     Event(Event),
-    Slot(Token, Option<OwnedSemaphorePermit>),
+    Slot(Token, Option<Place>, Option<OwnedSemaphorePermit>),
     Held(Generation, Result<Box<Held>, ApiError>),
     Booted(Generation, Result<Booted, ApiError>),
     Exited(Generation, ExitReason),
@@ -56,6 +59,7 @@ pub(super) struct Actor {
     record: Record,
     life: Lifecycle,
     publish: watch::Sender<Arc<View>>,
+    usage: Usage,
     born: Instant,
     /// The environment of whoever asked last; what the next start gets.
     env: Option<BTreeMap<String, String>>,
@@ -64,11 +68,15 @@ pub(super) struct Actor {
     stopped: Stopped,
     tasks: JoinSet<Done>,
     slots: BTreeMap<Token, Slot>,
+    /// Its place among those awake.
+    place: Option<Place>,
     held: Option<HeldChild>,
     alive: Option<Arc<ProcessHandle>>,
     boot: Option<(tokio::time::Instant, Option<AbortHandle>)>,
     health: Option<Health>,
     was_ready: bool,
+    adopted: bool,
+    leaving: bool,
     cleared: bool,
     steps: (mpsc::Sender<EnsureStep>, mpsc::Receiver<EnsureStep>),
     detail: Option<EnsureStep>,
@@ -81,6 +89,7 @@ impl Actor {
         record: Record,
         lock: LockFile,
         publish: watch::Sender<Arc<View>>,
+        usage: Usage,
     ) -> Self {
         let life = match (record.state, &record.failure) {
             (BackendState::Failed, Some(error)) => {
@@ -98,6 +107,7 @@ impl Actor {
             record,
             life,
             publish,
+            usage,
             born: Instant::now(),
             env: None,
             wanting: Vec::new(),
@@ -105,11 +115,14 @@ impl Actor {
             stopped: Stopped::default(),
             tasks: JoinSet::new(),
             slots: BTreeMap::new(),
+            place: None,
             held: None,
             alive: None,
             boot: None,
             health: None,
             was_ready: false,
+            adopted: false,
+            leaving: false,
             cleared: false,
             steps: mpsc::channel(STEPS_MAX),
             detail: None,
@@ -146,6 +159,8 @@ impl Actor {
                 tracing::info!(repo = %self.repo.id, pid = backend.identity.pid, ?found, "adopted");
                 let generation = self.record.generation;
                 self.was_ready = backend.version.is_some();
+                self.adopted = true;
+                self.place = Some(self.shared.admission.note());
                 self.boot = Some((bring_up::deadline(&self.shared), None));
                 self.watch_exit(generation, running);
                 let event = Event::Adopted {
@@ -187,11 +202,35 @@ impl Actor {
                 self.stopping.push(reply);
                 self.feed(Event::Stop).await;
             }
+            Request::Hibernate(rule, reply) => self.hibernate(rule, reply).await,
             Request::Sweep { dry_run, reply } => {
                 let swept = self.sweep(dry_run).await;
                 let _ = reply.send(Ok(swept));
             }
         }
+    }
+
+    /// Closes the door first and counts then: a request that came before is seen here, one that comes
+    /// after sees the door closed, and asks for the next generation.
+    async fn hibernate(&mut self, rule: Rule, reply: Reply<Stopped>) {
+        let state = self.life.state();
+        if !state.is_live() {
+            let _ = reply.send(Ok(Stopped::default()));
+            return;
+        }
+        self.leaving = true;
+        self.show();
+        if let Some(awake) = self.usage.standing().awake(rule) {
+            self.leaving = false;
+            self.show();
+            let _ = reply.send(Err(stays_awake(awake)));
+            return;
+        }
+        self.stopped.was_running = true;
+        self.stopping.push(reply);
+        self.feed(Event::Hibernate).await;
+        self.leaving = false;
+        self.show();
     }
 
     /// New credentials for the endpoint: on disk first, so that a daemon that dies now knows them.
@@ -237,9 +276,10 @@ impl Actor {
         let generation = self.life.generation();
         let event = match done {
             Ok(Done::Event(event)) => event,
-            Ok(Done::Slot(token, permit)) => match (self.slots.get_mut(&token), permit) {
+            Ok(Done::Slot(token, place, permit)) => match (self.slots.get_mut(&token), permit) {
                 (Some(slot), Some(permit)) => {
                     *slot = Slot::Had(permit);
+                    self.place = self.place.take().or(place);
                     fault::point(&self.shared.home, "slot");
                     Event::SlotGranted { token }
                 }
@@ -333,6 +373,9 @@ impl Actor {
             if !matches!(state, BackendState::Ready | BackendState::Unresponsive) {
                 self.health = None;
             }
+            if !state.is_live() {
+                self.place = None;
+            }
             self.refresh_record();
             self.show();
             let mut refused = None;
@@ -417,6 +460,8 @@ impl Actor {
     fn view(&self) -> Arc<View> {
         let mut view = View::of(&self.record);
         view.alive = self.alive.clone();
+        (view.adopted, view.leaving) = (self.adopted, self.leaving);
+        view.admitted = self.place.is_some();
         view.step = self.detail.or(self.life.step());
         view.recent_starts = self.life.recent_starts(self.now());
         Arc::new(view)
@@ -429,6 +474,11 @@ impl Actor {
     fn now(&self) -> u64 {
         u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+fn stays_awake(awake: Awake) -> ApiError {
+    let hint = "`repod stop` ends it all the same";
+    ApiError::new(ErrorCode::BackendBusy, format!("it stays awake: {awake}")).hint(hint)
 }
 
 async fn probe(health: &mut Option<Health>) -> bool {

@@ -1,7 +1,6 @@
 //! A backend without a process, for tests of what stands in front of one.
 
-use super::activity::Activity;
-use super::{RepoHandle, Request, View};
+use super::{RepoHandle, Request, Usage, View};
 use crate::registry::{BackendRecord, Record};
 use crate::repo::Repo;
 use repod_proto::BackendState;
@@ -29,8 +28,8 @@ impl Fake {
         let (publish, views) = watch::channel(Arc::new(View::of(&record)));
         let (requests, received) = mpsc::channel(2000);
         tokio::spawn(serve(received, views.clone()));
-        let handle =
-            RepoHandle { repo: Arc::new(repo), requests, views, activity: Activity::new() };
+        let usage = Usage::new(views.clone());
+        let handle = RepoHandle { repo: Arc::new(repo), requests, views, usage };
         Self { record: Mutex::new(record), publish, handle }
     }
 

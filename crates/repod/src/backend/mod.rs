@@ -5,22 +5,31 @@
 
 mod activity;
 mod actor;
+mod admission;
 mod adopt;
 mod bring_up;
 mod failure;
+mod following;
 mod health;
+mod idle;
 mod shared;
 pub(crate) mod strays;
 mod view;
 
-pub(crate) use activity::ClientGuard;
+pub(crate) use activity::{ClientGuard, Use};
+pub(crate) use admission::{Admission, Petition};
+pub(crate) use idle::{Awake, Rule, Standing};
 pub(crate) use shared::Shared;
 pub(crate) use view::{Credentials, Process, View};
 
+use crate::hub::Hub;
 use crate::registry::Record;
 use crate::repo::Repo;
 use activity::Activity;
-use repod_proto::{ApiError, ErrorCode, Home};
+#[cfg(test)]
+use activity::Clients;
+use following::Following;
+use repod_proto::{ApiError, ErrorCode, Generation, Home};
 use repod_supervisor::files::LockFile;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,7 +49,7 @@ pub(crate) struct Asked {
     pub(crate) env: Option<BTreeMap<String, String>>,
 }
 
-/// How a stop went.
+/// How a stop, or a way to sleep, went.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Stopped {
     pub(crate) was_running: bool,
@@ -62,6 +71,7 @@ enum Request {
     Ensure(Asked, Reply<Arc<View>>),
     Restart { asked: Asked, rotate: bool, reply: Reply<Arc<View>> },
     Stop(Reply<Stopped>),
+    Hibernate(Rule, Reply<Stopped>),
     Sweep { dry_run: bool, reply: Reply<Swept> },
 }
 
@@ -71,7 +81,25 @@ pub(crate) struct RepoHandle {
     repo: Arc<Repo>,
     requests: mpsc::Sender<Request>,
     views: watch::Receiver<Arc<View>>,
+    usage: Usage,
+}
+
+/// What is known of a repo's use: by its clients, and by its events.
+#[derive(Clone)]
+struct Usage {
     activity: Activity,
+    following: Following,
+}
+
+impl Usage {
+    fn new(views: watch::Receiver<Arc<View>>) -> Self {
+        Self { activity: Activity::new(), following: Following::new(views) }
+    }
+
+    fn standing(&self) -> Standing {
+        let events = self.following.known().map(Hub::activity).unwrap_or_default();
+        Standing { clients: self.activity.clients(), events }
+    }
 }
 
 /// A handle that keeps nothing: it is worth something as long as a real one is left.
@@ -80,7 +108,7 @@ pub(crate) struct WeakHandle {
     repo: Arc<Repo>,
     requests: mpsc::WeakSender<Request>,
     views: watch::Receiver<Arc<View>>,
-    activity: Activity,
+    usage: Usage,
 }
 
 impl WeakHandle {
@@ -90,7 +118,7 @@ impl WeakHandle {
             repo: Arc::clone(&self.repo),
             requests: self.requests.upgrade()?,
             views: self.views.clone(),
-            activity: self.activity.clone(),
+            usage: self.usage.clone(),
         })
     }
 
@@ -111,8 +139,10 @@ pub(crate) fn manage(
     let repo = Arc::new(record.repo());
     let (requests, received) = mpsc::channel(REQUESTS_MAX);
     let (publish, views) = watch::channel(Arc::new(View::unverified(&record)));
-    let handle = RepoHandle { repo, requests, views, activity: Activity::new() };
-    let actor = actor::Actor::new(home, shared, record, lock, publish);
+    let usage = Usage::new(views.clone());
+    tokio::spawn(usage.following.clone().follow());
+    let handle = RepoHandle { repo, requests, views, usage: usage.clone() };
+    let actor = actor::Actor::new(home, shared, record, lock, publish, usage);
     tokio::spawn(actor.run(received));
     handle
 }
@@ -171,6 +201,11 @@ impl RepoHandle {
         self.ask(Request::Stop).await
     }
 
+    /// Puts it to sleep, unless something keeps it awake under this rule. Its endpoint stays.
+    pub(crate) async fn hibernate(&self, rule: Rule) -> Result<Stopped, ApiError> {
+        self.ask(|reply| Request::Hibernate(rule, reply)).await
+    }
+
     /// Clears what a dead backend left behind.
     pub(crate) async fn sweep(&self, dry_run: bool) -> Result<Swept, ApiError> {
         self.ask(|reply| Request::Sweep { dry_run, reply }).await
@@ -178,22 +213,33 @@ impl RepoHandle {
 
     /// Notes that somebody used it just now.
     pub(crate) fn touch(&self) {
-        self.activity.touch();
-    }
-
-    /// How long nobody has asked for it and no client was connected.
-    pub(crate) fn idle_for(&self) -> Duration {
-        self.activity.idle_for()
+        self.usage.activity.touch();
     }
 
     /// Counts a client, until what is returned is dropped.
-    pub(crate) fn client(&self) -> ClientGuard {
-        ClientGuard::new(self.activity.clone())
+    pub(crate) fn client(&self, what: Use) -> ClientGuard {
+        self.usage.activity.client(what)
     }
 
     /// Requests and streams in flight.
-    pub(crate) fn clients(&self) -> usize {
-        self.activity.clients()
+    #[cfg(test)]
+    pub(crate) fn clients(&self) -> Clients {
+        self.usage.activity.clients()
+    }
+
+    /// Who and what keeps it awake.
+    pub(crate) fn standing(&self) -> Standing {
+        self.usage.standing()
+    }
+
+    /// Its event hub.
+    pub(crate) fn hub(&self) -> &Hub {
+        self.usage.following.hub()
+    }
+
+    /// Returns when the events of this generation are heard.
+    pub(crate) async fn heard(&self, generation: Generation) {
+        self.usage.following.heard(generation).await;
     }
 
     /// A handle that does not keep the repo managed.
@@ -202,7 +248,7 @@ impl RepoHandle {
             repo: Arc::clone(&self.repo),
             requests: self.requests.downgrade(),
             views: self.views.clone(),
-            activity: self.activity.clone(),
+            usage: self.usage.clone(),
         }
     }
 

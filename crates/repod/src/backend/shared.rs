@@ -1,5 +1,6 @@
 //! What all backends of a home share: who may start now, and how their processes are marked.
 
+use super::Admission;
 use crate::secret::hex;
 use crate::settings::Settings;
 use repod_proto::{Generation, Home, RepoId};
@@ -12,6 +13,8 @@ use tokio::sync::Semaphore;
 /// Shared by every backend's task.
 pub(crate) struct Shared {
     pub(crate) home: Home,
+    /// Who may be awake.
+    pub(crate) admission: Admission,
     /// One permit for each start that may run at once; first come, first served.
     pub(crate) slots: Arc<Semaphore>,
     /// What every backend's user should know (a limit that could not be raised).
@@ -22,11 +25,17 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(home: &Home, settings: &Settings, warning: Option<String>) -> Self {
+    pub(crate) fn new(
+        home: &Home,
+        settings: &Settings,
+        admission: Admission,
+        warning: Option<String>,
+    ) -> Self {
         let path = home.dir().canonicalize().unwrap_or_else(|_| home.dir().to_owned());
         let digest = Sha256::digest(path.as_os_str().as_bytes());
         Self {
             home: home.clone(),
+            admission,
             slots: Arc::new(Semaphore::new(settings.backend.start_concurrency)),
             warning,
             start_timeout: settings.backend.start_timeout,

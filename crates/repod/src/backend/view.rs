@@ -19,6 +19,12 @@ pub(crate) struct View {
     pub(crate) process: Option<Process>,
     /// The hold on the process: its end shows here before anybody has been told.
     pub(crate) alive: Option<Arc<ProcessHandle>>,
+    /// Whether an earlier daemon started it: what it has been doing since is to be asked.
+    pub(crate) adopted: bool,
+    /// Whether it has its place among those awake, or has to wait for one.
+    pub(crate) admitted: bool,
+    /// Whether it is being put to sleep: nothing new goes to it from here on.
+    pub(crate) leaving: bool,
     url: Option<String>,
     username: String,
     password: Option<String>,
@@ -75,6 +81,9 @@ impl View {
             recent_starts: 0,
             process,
             alive: None,
+            adopted: false,
+            admitted: false,
+            leaving: false,
             url: record.url.clone(),
             username: record.username.clone(),
             password: record.password.clone(),
@@ -85,7 +94,7 @@ impl View {
 
     /// Whether it can be answered from memory: it is ready, and its process has not just ended.
     pub(crate) fn is_ready(&self) -> bool {
-        self.state == BackendState::Ready && !self.has_just_died()
+        self.state == BackendState::Ready && !self.leaving && !self.has_just_died()
     }
 
     /// Whether the kernel knows of its end and its task does not yet.

@@ -5,6 +5,7 @@ mod completions;
 mod config;
 mod ensure;
 mod gc;
+mod hibernate;
 mod logs;
 mod man;
 mod ps;
@@ -44,6 +45,9 @@ pub(crate) fn dispatch(cli: Cli) -> u8 {
         Command::Ps { output } => (output.json, on_runtime(ps::run(output))),
         Command::Status { path, output } => (output.json, on_runtime(status::run(&path, output))),
         Command::Stop { which, output } => (output.json, on_runtime(stop::run(&which, output))),
+        Command::Hibernate { which, output } => {
+            (output.json, on_runtime(hibernate::run(&which, output)))
+        }
         Command::Restart { which, rotate, output } => {
             (output.json, on_runtime(restart::run(&which, rotate, output)))
         }

@@ -9,10 +9,11 @@ mod log;
 mod standby;
 
 use crate::api;
-use crate::backend::Shared;
+use crate::backend::{Admission, Shared};
 use crate::commands::Outcome;
 use crate::fleet::Fleet;
 use crate::gateway::Gateway;
+use crate::keeper::Keeper;
 use crate::ops::Locator;
 use crate::settings::Settings;
 use birth::{Birth, Mode};
@@ -92,7 +93,13 @@ fn live(birth: &Birth) -> Result<(), ApiError> {
         .enable_all()
         .build()
         .map_err(|error| ApiError::new(ErrorCode::Internal, format!("no runtime: {error}")))?;
-    let shared = Shared::new(home, &settings, nofile.warning);
+    let (admission, petitions) = if settings.limits.are_limited() {
+        let (admission, petitions) = Admission::limited();
+        (admission, Some(petitions))
+    } else {
+        (Admission::free(), None)
+    };
+    let shared = Shared::new(home, &settings, admission.clone(), nofile.warning);
     let daemon = Arc::new(Daemon {
         home: home.clone(),
         fleet: Fleet::new(home.clone(), Arc::new(shared), Gateway::new(settings.gateway)),
@@ -101,18 +108,20 @@ fn live(birth: &Birth) -> Result<(), ApiError> {
         started_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         ending: watch::Sender::new(false),
     });
-    runtime.block_on(serve(birth, daemon))?;
+    let keeper = Keeper::new(settings.limits, admission, petitions);
+    runtime.block_on(serve(birth, daemon, keeper))?;
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(())
 }
 
-async fn serve(birth: &Birth, daemon: Arc<Daemon>) -> Result<(), ApiError> {
+async fn serve(birth: &Birth, daemon: Arc<Daemon>, keeper: Keeper) -> Result<(), ApiError> {
     let home = &birth.home;
     daemon.fleet.load().await.map_err(|error| {
         ApiError::new(ErrorCode::StateIo, format!("the registry can't be read: {error}"))
     })?;
     let listener = birth.listen()?;
     let standby = birth.wants_standby().then(|| standby::keep(home.clone()));
+    tokio::spawn(keeper.run(Arc::clone(&daemon)));
     tokio::spawn(end_on_signal(Arc::clone(&daemon)));
     tokio::spawn(log::keep_small(home.log(), LOG_CHECK));
     birth.report_ready();

@@ -1,18 +1,15 @@
 //! Event streams (`/event`, `/global/event`): the one place they all come through. They are the
 //! hub's, so they stay open when the backend behind them does not.
 
+use super::Visit;
 use super::body::GateBody;
 use super::hold;
 use super::refuse::{Reason, Refusal};
 use super::route::{Route, percent_decode};
-use super::{Gate, Visit};
-use crate::backend::{View, WeakHandle};
-use crate::hub::{CutSignal, Filter, Hub, Limits, Upstream};
+use crate::hub::{CutSignal, Filter};
 use hyper::body::Incoming;
 use hyper::{Request, Response, header};
-use repod_proto::BackendState;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::watch;
 
 /// Rides on the answer to the connection, which has to end when its reader is cut.
 #[derive(Clone)]
@@ -33,7 +30,7 @@ pub(super) async fn events(
 ) -> Result<Response<GateBody>, Refusal> {
     hold::hold(&visit, 0).await?;
     let last = request.headers().get("last-event-id").and_then(|value| value.to_str().ok());
-    let mut reader = visit.gate.hub().subscribe(filter(&visit, route, request), last);
+    let mut reader = visit.handle.hub().subscribe(filter(&visit, route, request), last);
     let cut = Cut(Arc::new(Mutex::new(reader.take_cut_signal())));
     Response::builder()
         .header(header::CONTENT_TYPE, "text/event-stream")
@@ -58,41 +55,4 @@ fn filter(visit: &Visit, route: &Route, request: &Request<Incoming>) -> Filter {
         Some(directory) => String::from_utf8_lossy(&percent_decode(&directory)).into_owned(),
         None => visit.handle.repo().root.display().to_string(),
     })
-}
-
-impl Gate {
-    /// The repo's hub, which is there from its first reader on.
-    fn hub(&self) -> &Hub {
-        self.hub.get_or_init(|| {
-            let (name, named) = watch::channel(None);
-            tokio::spawn(name_upstreams(self.handle.clone(), name));
-            Hub::new(named, Limits::default())
-        })
-    }
-}
-
-/// Tells the hub which backend there is, for as long as both are wanted.
-async fn name_upstreams(handle: WeakHandle, name: watch::Sender<Option<Upstream>>) {
-    let Some(mut views) = handle.upgrade().map(|handle| handle.watch()) else { return };
-    loop {
-        let now = upstream(&views.borrow_and_update());
-        let generation = |upstream: &Option<Upstream>| upstream.as_ref().map(|it| it.generation);
-        name.send_if_modified(|named| {
-            let changed = generation(named) != generation(&now);
-            *named = now;
-            changed
-        });
-        tokio::select! {
-            changed = views.changed() => if changed.is_err() { return },
-            () = name.closed() => return,
-        }
-    }
-}
-
-/// One that is merely slow stays named: its turns are not over.
-fn upstream(view: &View) -> Option<Upstream> {
-    let lives = matches!(view.state, BackendState::Ready | BackendState::Unresponsive);
-    let process = view.process.as_ref().filter(|_| lives)?;
-    let password = process.password.clone();
-    Some(Upstream { generation: view.generation.0, port: process.port, password })
 }

@@ -52,8 +52,18 @@ impl Drop for Place<'_> {
     }
 }
 
-/// The way to a backend that answers; waits for one if need be, and has it started.
+/// The way to a backend that answers and whose events are heard; waits for one if need be, and has
+/// it started.
 pub(super) async fn hold(visit: &Visit, size: u64) -> Result<Arc<Upstream>, Refusal> {
+    let upstream = find(visit, size).await?;
+    if !upstream.is_heard() {
+        visit.handle.heard(upstream.generation()).await;
+        upstream.set_heard();
+    }
+    Ok(upstream)
+}
+
+async fn find(visit: &Visit, size: u64) -> Result<Arc<Upstream>, Refusal> {
     if let Some(upstream) = visit.gate.upstream(&visit.handle.view()) {
         return Ok(upstream);
     }

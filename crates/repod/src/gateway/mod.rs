@@ -24,7 +24,6 @@ mod upstream;
 pub(crate) use listener::{Door, Patience, open};
 
 use crate::backend::{ClientGuard, RepoHandle, View, WeakHandle};
-use crate::hub::Hub;
 use crate::settings;
 use body::GateBody;
 use cors::Cors;
@@ -35,7 +34,7 @@ use hyper::{Request, Response};
 use peer::Peer;
 use refuse::{Reason, Refusal, Refusals};
 use route::{Kind, Route};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 use upstream::Upstream;
 
@@ -57,7 +56,6 @@ impl Gateway {
             handle,
             held: Held::default(),
             upstream: Mutex::new(None),
-            hub: OnceLock::new(),
         });
         tokio::spawn(listener::serve(door, gate));
     }
@@ -77,8 +75,6 @@ struct Gate {
     held: Held,
     /// The way to the current generation, made when it is first needed.
     upstream: Mutex<Option<Arc<Upstream>>>,
-    /// Its event streams, once somebody has asked for one.
-    hub: OnceLock<Hub>,
 }
 
 impl Gate {
@@ -140,7 +136,8 @@ async fn phases(
     }
     authorise::credentials(&handle.view(), &route, &request)?;
     let deadline = Instant::now() + gate.settings().hold_timeout;
-    let visit = Visit { gate: Arc::clone(gate), client: handle.client(), handle, deadline };
+    let client = handle.client(route.kind.used_as(&request));
+    let visit = Visit { gate: Arc::clone(gate), client, handle, deadline };
     match route.kind {
         Kind::Closed(why) => Err(Refusal::new(Reason::ClosedRoute, why)),
         Kind::Events => events::events(visit, &route, &request).await,

@@ -1,6 +1,7 @@
 //! route: what a request is about. The port says which repo; the path may carry the capability.
 
 use super::refuse::{Reason, Refusal};
+use crate::backend::Use;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, header};
 use std::borrow::Cow;
@@ -16,6 +17,23 @@ pub(super) enum Kind {
     Upgrade,
     /// Refused, with the reason.
     Closed(&'static str),
+}
+
+impl Kind {
+    /// What its client counts as while it is served.
+    pub(super) fn used_as<B>(&self, request: &Request<B>) -> Use {
+        let agent = request.headers().get(header::USER_AGENT);
+        match self {
+            Self::Events if agent.is_some_and(|agent| is_shim(agent.as_bytes())) => Use::Handle,
+            Self::Events => Use::Listener,
+            _ => Use::Request { stirs: !request.method().is_safe() },
+        }
+    }
+}
+
+/// Whether this is the user agent of the shim's `opencode serve`.
+fn is_shim(agent: &[u8]) -> bool {
+    agent.starts_with(crate::shim::AGENT.as_bytes())
 }
 
 /// Where a request wants to go.

@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use repod_proto::Generation;
 use std::io;
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -32,6 +33,8 @@ pub(super) struct Upstream {
     host: HeaderValue,
     authorization: HeaderValue,
     idle: Mutex<Vec<(Instant, Connection)>>,
+    /// Whether its events are heard; nothing is asked of it before.
+    heard: AtomicBool,
 }
 
 /// One connection to it.
@@ -50,11 +53,24 @@ impl Upstream {
             host: HeaderValue::try_from(format!("127.0.0.1:{}", process.port)).ok()?,
             authorization,
             idle: Mutex::new(Vec::new()),
+            heard: AtomicBool::new(false),
         })
     }
 
     pub(super) fn leads_to(&self, generation: Generation, process: &Process) -> bool {
         self.generation == generation && self.port == process.port
+    }
+
+    pub(super) fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    pub(super) fn is_heard(&self) -> bool {
+        self.heard.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_heard(&self) {
+        self.heard.store(true, Ordering::Release);
     }
 
     /// Addresses a request to this backend, with its own credentials.

@@ -2,6 +2,7 @@
 
 mod ensure;
 mod gc;
+mod hibernate;
 mod locate;
 mod ps;
 mod restart;
@@ -11,6 +12,7 @@ mod stop;
 
 pub(crate) use ensure::{ensure, ensure_stream};
 pub(crate) use gc::gc;
+pub(crate) use hibernate::hibernate;
 pub(crate) use locate::Locator;
 pub(crate) use ps::ps;
 pub(crate) use restart::restart;

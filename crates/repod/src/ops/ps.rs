@@ -8,6 +8,8 @@ use repod_proto::{ApiError, RepoSummary};
 use repod_supervisor::tree::Snapshot;
 use std::time::Duration;
 
+/// Sessions counted at most.
+const SESSIONS_MAX: usize = 1000;
 /// A backend that is busy or stuck must not hold up the list.
 const ASK_LIMIT: Duration = Duration::from_secs(1);
 
@@ -41,24 +43,20 @@ async fn summary(handle: &RepoHandle, machine: Option<&Snapshot>, secrets: bool)
         idle_seconds: None,
         error: view.failure.clone(),
     };
+    let standing = handle.standing();
+    row.clients = Some(standing.clients.all() as u64);
     let Some(process) = view.process.as_ref().filter(|_| view.state.is_live()) else {
         return row;
     };
     row.rss_bytes = machine.and_then(|all| all.rss_bytes(&process.identity));
-    row.clients = Some(handle.clients() as u64);
     if view.is_ready() {
         let client = BackendClient::new(process.port, process.password.clone());
-        let directory = repo.root.to_string_lossy();
-        let asked = tokio::time::timeout(ASK_LIMIT, async {
-            let busy = client.busy_sessions(&directory).await.ok()?;
-            Some((client.session_count(&directory).await.ok()?, busy))
-        });
-        if let Ok(Some((sessions, busy))) = asked.await {
-            row.sessions = Some(sessions);
-            row.busy = Some(busy);
-        }
+        let asked = tokio::time::timeout(ASK_LIMIT, client.recent_sessions(SESSIONS_MAX));
+        let listed = asked.await.ok().and_then(Result::ok);
+        row.sessions = listed.map(|sessions| sessions.len() as u64);
     }
-    let idle = row.busy.unwrap_or(0) == 0 && row.clients == Some(0);
-    row.idle_seconds = idle.then(|| handle.idle_for().as_secs());
+    row.busy = standing.events.known.then_some(standing.events.busy.len() as u64);
+    let idle = row.busy == Some(0) && row.clients == Some(0);
+    row.idle_seconds = idle.then_some(standing.clients.untouched.as_secs());
     row
 }

@@ -21,6 +21,9 @@ use repod_proto::{RepoId, exit};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+/// What the user agent of a handle begins with: the gateway knows it by this.
+pub(crate) const AGENT: &str = "repod-shim/";
+
 /// Whether the binary was called by the shim's name.
 pub(crate) fn is_called(program: Option<&OsString>) -> bool {
     program.is_some_and(|name| Path::new(name).file_name() == Some(OsStr::new(link::NAME)))

@@ -121,7 +121,7 @@ fn announce(endpoint: &Endpoint) -> Result<String, ApiError> {
 /// Keeps the event stream open, for ever. A handle that lost it tries again, and starts nothing:
 /// what somebody stopped stays stopped.
 async fn hold(url: &str) -> Outcome {
-    let agent = format!("repod-shim/{REPOD_VERSION}");
+    let agent = format!("{}{REPOD_VERSION}", super::AGENT);
     let mut pause = FIRST_PAUSE;
     let mut said = String::new();
     loop {

@@ -51,8 +51,15 @@ impl Actor {
                     let _ = reply.send(Err(error.clone()));
                 }
             }
-            // Nobody asks for hibernation yet.
-            Effect::RefuseHibernate => {}
+            Effect::RefuseHibernate => {
+                let message = "only a backend that answers can be put to sleep";
+                let error = ApiError::new(ErrorCode::BackendBusy, message)
+                    .hint("`repod ps` shows what it is doing; `repod stop` ends it all the same");
+                // Only the one that was asked just now: the others wait for an end under way.
+                if let Some(reply) = self.stopping.pop() {
+                    let _ = reply.send(Err(error));
+                }
+            }
         }
         None
     }
@@ -65,14 +72,22 @@ impl Actor {
     }
 
     fn acquire_slot(&mut self, token: Token) {
-        let slots = Arc::clone(&self.shared.slots);
-        let waiting =
-            self.tasks.spawn(async move { Done::Slot(token, slots.acquire_owned().await.ok()) });
+        let shared = Arc::clone(&self.shared);
+        // One that crashed has its place still.
+        let asking = self.place.is_none().then(|| self.repo.id.clone());
+        let waiting = self.tasks.spawn(async move {
+            let place = match asking {
+                Some(repo) => Some(shared.admission.enter(&repo).await),
+                None => None,
+            };
+            Done::Slot(token, place, Arc::clone(&shared.slots).acquire_owned().await.ok())
+        });
         self.slots.insert(token, Slot::Waiting(waiting));
     }
 
     fn spawn(&mut self, generation: Generation) {
         (self.was_ready, self.record.backend, self.boot) = (false, None, None);
+        self.adopted = false;
         let intended = Intended {
             shared: Arc::clone(&self.shared),
             repo: Arc::clone(&self.repo),

@@ -14,8 +14,10 @@ async fn a_request_waits_for_a_backend_that_starts() {
     client
         .say(&format!("GET / HTTP/1.1\r\nhost: localhost\r\nauthorization: Basic {basic}\r\n\r\n"))
         .await;
-    wait_until("the request", BOUND, async || (stage.fake.handle.clients() == 1).then_some(()))
-        .await;
+    wait_until("the request", BOUND, async || {
+        (stage.fake.handle.clients().all() == 1).then_some(())
+    })
+    .await;
     let (port, _) = backend(echo).await;
     stage.fake.ready(port);
     assert!(client.hear("\r\n\r\n").await.starts_with("HTTP/1.1 200"));
@@ -27,7 +29,7 @@ async fn a_request_is_not_held_for_ever() {
     let answer = stage.ask("POST /x", "content-length: 0\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 1"), "{answer}");
     assert!(answer.contains("\"fault\":\"backend\"") && answer.contains("50ms"), "{answer}");
-    assert_eq!((stage.refused("hold_expired"), stage.fake.handle.clients()), (1, 0));
+    assert_eq!((stage.refused("hold_expired"), stage.fake.handle.clients().all()), (1, 0));
 }
 
 #[tokio::test]
@@ -70,8 +72,10 @@ async fn a_get_whose_backend_died_is_answered_by_the_next_generation() {
     let (next, _) = backend(echo).await;
     let asking = stage.ask("GET /x", "");
     let meanwhile = async {
-        wait_until("the request", BOUND, async || (stage.fake.handle.clients() == 1).then_some(()))
-            .await;
+        wait_until("the request", BOUND, async || {
+            (stage.fake.handle.clients().all() == 1).then_some(())
+        })
+        .await;
         stage.fake.down();
         died.notify_one();
         tokio::task::yield_now().await;
@@ -156,8 +160,10 @@ async fn a_client_that_leaves_is_noticed_by_the_backend() {
         drop(client);
         assert_eq!(next().await, Some("left"), "{path}");
     }
-    wait_until("no clients", BOUND, async || (stage.fake.handle.clients() == 0).then_some(()))
-        .await;
+    wait_until("no clients", BOUND, async || {
+        (stage.fake.handle.clients().all() == 0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
