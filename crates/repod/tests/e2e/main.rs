@@ -11,6 +11,7 @@ mod launch;
 mod many;
 mod registry;
 mod shim;
+mod sleep;
 mod stop;
 
 use repod_client::{Client, StartPolicy};
