@@ -6,6 +6,7 @@
 
 mod authorise;
 mod body;
+mod bound;
 mod cors;
 mod credential;
 mod events;
@@ -25,6 +26,7 @@ pub(crate) use listener::{Door, Patience, open};
 
 use crate::backend::{ClientGuard, RepoHandle, View, WeakHandle};
 use crate::hub::Hub;
+use crate::ops::Locator;
 use crate::settings;
 use body::GateBody;
 use cors::Cors;
@@ -43,11 +45,12 @@ use upstream::Upstream;
 pub(crate) struct Gateway {
     settings: settings::Gateway,
     refusals: Arc<Refusals>,
+    locator: Locator,
 }
 
 impl Gateway {
     pub(crate) fn new(settings: settings::Gateway) -> Self {
-        Self { settings, refusals: Arc::default() }
+        Self { settings, refusals: Arc::default(), locator: Locator::default() }
     }
 
     /// Serves a repo's endpoint until the repo is no longer managed.
@@ -105,6 +108,8 @@ impl Gate {
 struct Visit {
     gate: Arc<Gate>,
     handle: RepoHandle,
+    /// With whose credentials it came in.
+    admitted: Arc<View>,
     /// Counted from here until the body of the answer has ended.
     client: ClientGuard,
     /// How long it may be held in all.
@@ -138,9 +143,12 @@ async fn phases(
     if let Some(preflight) = cors.preflight(&request) {
         return Ok(preflight);
     }
-    authorise::credentials(&handle.view(), &route, &request)?;
+    let admitted = handle.view();
+    authorise::credentials(&admitted, &route, &request)?;
+    bound::name_directory(&gate.gateway.locator, handle.repo(), &route, &mut request).await?;
     let deadline = Instant::now() + gate.settings().hold_timeout;
-    let visit = Visit { gate: Arc::clone(gate), client: handle.client(), handle, deadline };
+    let client = handle.client();
+    let visit = Visit { gate: Arc::clone(gate), handle, admitted, client, deadline };
     match route.kind {
         Kind::Closed(why) => Err(Refusal::new(Reason::ClosedRoute, why)),
         Kind::Events => events::events(visit, &route, &request).await,

@@ -1,6 +1,7 @@
 //! route: what a request is about. The port says which repo; the path may carry the capability.
 
 use super::refuse::{Reason, Refusal};
+use crate::capability;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, header};
 use std::borrow::Cow;
@@ -26,6 +27,8 @@ pub(super) struct Route {
     pub(super) target: PathAndQuery,
     /// The capability in the path.
     pub(super) token: Option<String>,
+    /// The directory that capability is bound to.
+    pub(super) bound_to: Option<String>,
     /// The value of `auth_token` in the query, decoded once.
     pub(super) auth_token: Option<String>,
 }
@@ -40,7 +43,8 @@ impl Route {
         if !path.starts_with('/') {
             return Err(malformed("the request target must be a path"));
         }
-        let (token, path) = split_capability(path);
+        let (segment, path) = split_capability(path);
+        let (token, bound_to) = segment.map(capability::split).unzip();
         let (auth_token, query) = split_auth_token(request.uri().query());
         let target = match query {
             Some(query) => format!("{path}?{query}"),
@@ -49,7 +53,8 @@ impl Route {
         let target = PathAndQuery::try_from(target)
             .map_err(|_| malformed("the request target can't be understood"))?;
         let kind = kind(request, path);
-        Ok(Self { kind, target, token: token.map(str::to_owned), auth_token })
+        let (token, bound_to) = (token.map(str::to_owned), bound_to.flatten());
+        Ok(Self { kind, target, token, bound_to, auth_token })
     }
 }
 
@@ -182,6 +187,11 @@ mod tests {
         assert_eq!(route("GET", "/a/~b").token, None);
         // Only one: a second is part of the path.
         assert_eq!(route("GET", "/~a/~b/c").target, "/~b/c");
+        let bound = route("GET", "/~t0ken~L3NyYy93ZWI/event?x=1");
+        assert_eq!((bound.token.as_deref(), bound.kind), (Some("t0ken"), Kind::Events));
+        assert_eq!(bound.bound_to.as_deref(), Some("/src/web"));
+        assert_eq!(bound.target, "/event?x=1");
+        assert!(matches!(route("POST", "/~t0ken~L3NyYw/api/session").kind, Kind::Closed(_)));
     }
 
     #[test]

@@ -36,9 +36,15 @@ pub(super) async fn forward(
     }
     let theirs = hyper::upgrade::on(&mut response);
     tokio::spawn(async move {
-        match tokio::try_join!(ours, theirs) {
-            Ok((ours, theirs)) => join(ours, theirs).await,
-            Err(error) => tracing::debug!(%error, "an upgrade came to nothing"),
+        let joined = async {
+            match tokio::try_join!(ours, theirs) {
+                Ok((ours, theirs)) => join(ours, theirs).await,
+                Err(error) => tracing::debug!(%error, "an upgrade came to nothing"),
+            }
+        };
+        tokio::select! {
+            () = joined => {}
+            () = visit.gate.handle.rotated(Arc::clone(&visit.admitted)) => {}
         }
         drop(visit);
     });

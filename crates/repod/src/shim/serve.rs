@@ -4,6 +4,7 @@
 //! handle: while it lives, its open event stream keeps the backend awake. Nothing is started or
 //! stopped with it.
 
+use crate::capability;
 use crate::commands::{self, Outcome};
 use crate::output;
 use repod_client::{ApiError, Client, Endpoint, ErrorCode};
@@ -82,24 +83,7 @@ async fn starting(client: &Client, here: &Path) -> Endpoint {
     }
 }
 
-/// What an SDK sends names no directory, and the backend then takes the repository's root: from a
-/// linked worktree that would be another branch's files. An error is better than that.
-fn refuse_linked_worktree(endpoint: &Endpoint) -> Result<(), ApiError> {
-    if endpoint.directory == endpoint.root {
-        return Ok(());
-    }
-    let message = format!(
-        "a program that names no directory would work in `{}`, not in this worktree, `{}`",
-        endpoint.root, endpoint.directory
-    );
-    Err(ApiError::new(ErrorCode::InvalidRequest, message).hint(
-        "`createClient` of @repod/client names it; or take URL, password and directory from \
-         `repod ensure --json`",
-    ))
-}
-
 fn announce(endpoint: &Endpoint) -> Result<String, ApiError> {
-    refuse_linked_worktree(endpoint)?;
     let Some(url) = &endpoint.capability_url else {
         let message = "this repod daemon offers no URL that carries its own credential, and an SDK \
                        that starts `opencode serve` can't send a password";
@@ -113,9 +97,21 @@ fn announce(endpoint: &Endpoint) -> Result<String, ApiError> {
         output::warn(&format!("{PASSWORD} is not used: the endpoint has its own password"));
     }
     commands::warn_all(endpoint);
+    let url = from_here(endpoint, url);
     // The words an SDK looks for.
     output::line(&format!("opencode server listening on {url}"));
-    Ok(url.clone())
+    Ok(url)
+}
+
+/// What an SDK sends names no directory, and means the one its server was started in: a linked
+/// worktree, or one below the repository's root.
+fn from_here(endpoint: &Endpoint, url: &str) -> String {
+    let here =
+        std::env::current_dir().ok().and_then(|here| here.into_os_string().into_string().ok());
+    match here {
+        Some(here) if here != endpoint.root => capability::bind(url, &here),
+        _ => url.to_owned(),
+    }
 }
 
 /// Keeps the event stream open, for ever. A handle that lost it tries again, and starts nothing:
