@@ -104,7 +104,7 @@ impl WeakHandle {
         let mut views = self.views.clone();
         async move {
             if views.wait_for(|now| !now.opens_as(&then)).await.is_err() {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         }
     }

@@ -23,7 +23,8 @@ pub(super) async fn name_directory<B>(
     route: &Route,
     request: &mut Request<B>,
 ) -> Result<(), Refusal> {
-    let Some(directory) = route.bound_to.as_deref().filter(|_| !names_one(route, request)) else {
+    let bound = route.capability.as_ref().and_then(|it| it.directory.as_deref());
+    let Some(directory) = bound.filter(|_| !names_one(route, request)) else {
         return Ok(());
     };
     let located = locator.locate(directory).await.map_err(Refusal::wrong_directory)?;

@@ -11,6 +11,7 @@ mod cors;
 mod credential;
 mod events;
 mod forward;
+mod handles;
 mod hold;
 mod listener;
 mod peer;
@@ -31,6 +32,7 @@ use crate::settings;
 use body::GateBody;
 use cors::Cors;
 use forward::Broken;
+use handles::{Closed, Handles};
 use hold::Held;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
@@ -61,6 +63,7 @@ impl Gateway {
             held: Held::default(),
             upstream: Mutex::new(None),
             hub: OnceLock::new(),
+            handles: Handles::default(),
         });
         tokio::spawn(listener::serve(door, gate));
     }
@@ -82,6 +85,8 @@ struct Gate {
     upstream: Mutex<Option<Arc<Upstream>>>,
     /// Its event streams, once somebody has asked for one.
     hub: OnceLock<Hub>,
+    /// The handles of programs.
+    handles: Handles,
 }
 
 impl Gate {
@@ -110,6 +115,8 @@ struct Visit {
     handle: RepoHandle,
     /// With whose credentials it came in.
     admitted: Arc<View>,
+    /// Resolves when the handle it came in by is closed.
+    closed: Closed,
     /// Counted from here until the body of the answer has ended.
     client: ClientGuard,
     /// How long it may be held in all.
@@ -147,8 +154,24 @@ async fn phases(
     authorise::credentials(&admitted, &route, &request)?;
     bound::name_directory(&gate.gateway.locator, handle.repo(), &route, &mut request).await?;
     let deadline = Instant::now() + gate.settings().hold_timeout;
-    let client = handle.client();
-    let visit = Visit { gate: Arc::clone(gate), handle, admitted, client, deadline };
+    let tie = gate.handles.tie(route.capability.as_ref().and_then(|it| it.handle.as_ref()))?;
+    let (client, closed) = (handle.client(), tie.closed());
+    let visit = Visit { gate: Arc::clone(gate), handle, admitted, closed, client, deadline };
+    let served = serve(visit, route, request);
+    if !tie.is_tied() {
+        return served.await;
+    }
+    tokio::select! {
+        served = served => Ok(served?.map(|body| body.tied(tie.settle()))),
+        () = tie.closed() => Err(handles::closed()),
+    }
+}
+
+async fn serve(
+    visit: Visit,
+    route: Route,
+    mut request: Request<Incoming>,
+) -> Result<Response<GateBody>, Refusal> {
     match route.kind {
         Kind::Closed(why) => Err(Refusal::new(Reason::ClosedRoute, why)),
         Kind::Events => events::events(visit, &route, &request).await,

@@ -49,6 +49,8 @@ reasons! {
     ClosedRoute = "closed_route", Forbidden, "client";
     /// A capability bound to a directory that is not this repo's, or not there.
     WrongDirectory = "wrong_directory", Forbidden, "client";
+    /// A program's handle that it has closed.
+    HandleClosed = "handle_closed", Stopped, "client";
     /// Not a request that can be passed on.
     Malformed = "malformed", InvalidRequest, "client";
     /// More is held already than may be.

@@ -1,7 +1,7 @@
 //! route: what a request is about. The port says which repo; the path may carry the capability.
 
 use super::refuse::{Reason, Refusal};
-use crate::capability;
+use crate::capability::Capability;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, header};
 use std::borrow::Cow;
@@ -26,9 +26,7 @@ pub(super) struct Route {
     /// What the backend is asked for: without the capability and `auth_token`.
     pub(super) target: PathAndQuery,
     /// The capability in the path.
-    pub(super) token: Option<String>,
-    /// The directory that capability is bound to.
-    pub(super) bound_to: Option<String>,
+    pub(super) capability: Option<Capability>,
     /// The value of `auth_token` in the query, decoded once.
     pub(super) auth_token: Option<String>,
 }
@@ -44,7 +42,7 @@ impl Route {
             return Err(malformed("the request target must be a path"));
         }
         let (segment, path) = split_capability(path);
-        let (token, bound_to) = segment.map(capability::split).unzip();
+        let capability = segment.map(Capability::parse);
         let (auth_token, query) = split_auth_token(request.uri().query());
         let target = match query {
             Some(query) => format!("{path}?{query}"),
@@ -53,8 +51,7 @@ impl Route {
         let target = PathAndQuery::try_from(target)
             .map_err(|_| malformed("the request target can't be understood"))?;
         let kind = kind(request, path);
-        let (token, bound_to) = (token.map(str::to_owned), bound_to.flatten());
-        Ok(Self { kind, target, token, bound_to, auth_token })
+        Ok(Self { kind, target, capability, auth_token })
     }
 }
 
@@ -177,19 +174,17 @@ mod tests {
 
     #[test]
     fn the_capability_is_taken_out_of_the_path() {
+        let token = |route: &Route| Some(route.capability.as_ref()?.token.clone());
         let found = route("GET", "/~t0ken/session/ses_1?x=1");
-        assert_eq!(
-            (found.token.as_deref(), found.target.as_str()),
-            (Some("t0ken"), "/session/ses_1?x=1")
-        );
+        assert_eq!(token(&found).as_deref(), Some("t0ken"));
+        assert_eq!(found.target, "/session/ses_1?x=1");
         assert_eq!(route("GET", "/~t0ken").target, "/");
         assert_eq!(route("GET", "/~t0ken/event").kind, Kind::Events);
-        assert_eq!(route("GET", "/a/~b").token, None);
+        assert_eq!(token(&route("GET", "/a/~b")), None);
         // Only one: a second is part of the path.
         assert_eq!(route("GET", "/~a/~b/c").target, "/~b/c");
-        let bound = route("GET", "/~t0ken~L3NyYy93ZWI/event?x=1");
-        assert_eq!((bound.token.as_deref(), bound.kind), (Some("t0ken"), Kind::Events));
-        assert_eq!(bound.bound_to.as_deref(), Some("/src/web"));
+        let bound = route("GET", "/~t0ken~L3NyYy93ZWI~0a/event?x=1");
+        assert_eq!((token(&bound).as_deref(), bound.kind), (Some("t0ken"), Kind::Events));
         assert_eq!(bound.target, "/event?x=1");
         assert!(matches!(route("POST", "/~t0ken~L3NyYw/api/session").kind, Kind::Closed(_)));
     }

@@ -44,9 +44,10 @@ pub(super) async fn forward(
         };
         tokio::select! {
             () = joined => {}
-            () = visit.gate.handle.rotated(Arc::clone(&visit.admitted)) => {}
+            () = visit.gate.handle.rotated(visit.admitted) => {}
+            () = visit.closed => {}
         }
-        drop(visit);
+        drop(visit.client);
     });
     let mut response = prepare::response(response).map(|_| GateBody::empty());
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));

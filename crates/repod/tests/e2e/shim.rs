@@ -1,7 +1,7 @@
 //! Under the name `opencode`: what is led to the repo's backend, and what becomes the real binary.
 
-use crate::{BOUND, builder, ensure, oc, pid, ps, world};
-use repod_testkit::{Script, World, proc};
+use crate::{ensure, oc, ps, world};
+use repod_testkit::{Script, World};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
@@ -17,7 +17,7 @@ exit 7
 "#;
 
 /// The shim, installed where it is by default.
-fn shim(world: &World) -> PathBuf {
+pub(crate) fn shim(world: &World) -> PathBuf {
     world.repod(["shim", "install"]).ok();
     world.repod_home().join("shim/opencode")
 }
@@ -28,7 +28,7 @@ fn executable(path: &Path, text: &str) {
     fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-fn path_of(dirs: &[&Path]) -> OsString {
+pub(crate) fn path_of(dirs: &[&Path]) -> OsString {
     let old = std::env::var_os("PATH").unwrap();
     let dirs = dirs.iter().map(|dir| dir.to_path_buf());
     std::env::join_paths(dirs.chain(std::env::split_paths(&old))).unwrap()
@@ -39,7 +39,7 @@ fn lines(output: &str, kind: &str) -> Vec<String> {
 }
 
 /// OpenCode's files in the user's own directories that only a runtime makes.
-fn user_s_database(world: &World) -> bool {
+pub(crate) fn user_s_database(world: &World) -> bool {
     world.home().join(".local/share/opencode/opencode.db").exists()
 }
 
@@ -209,62 +209,5 @@ fn repod_run_puts_it_first_on_the_path() {
     let cmd = world.repod(["run"]).arg(&repo).args(["--", "sh", "-c", "command -v opencode"]);
     let shim = world.repod_home().join("shim/opencode");
     assert_eq!(cmd.ok().stdout.trim_end(), shim.to_str().unwrap());
-    world.finish();
-}
-
-/// An unmodified SDK: `createOpencode()` `count` times at once in the current directory.
-fn sdk(world: &World, shim: &Path, dir: &Path, count: u32) -> repod_testkit::world::Running {
-    let sdk = std::env::var_os("REPOD_SDK")
-        .expect("no SDK to test with: run ./test, which fetches it, or set REPOD_SDK");
-    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/sdk.mjs");
-    let path = path_of(&[shim.parent().unwrap()]);
-    let cmd = world.command("node").arg(program).arg(sdk).arg(count.to_string());
-    cmd.dir(dir).env("PATH", path).spawn()
-}
-
-/// Without a capability URL (the gateway gives it) the shim must say so; with one, SDK programs must
-/// work as they are.
-#[test]
-fn sdk_programs_work_unchanged() {
-    let world = builder().env("OPENCODE_CONFIG_CONTENT", "{}").build();
-    let shim = shim(&world);
-    let repos: Vec<_> = (0..10).map(|n| world.git_repo(&format!("r{n}"))).collect();
-    let endpoint = ensure(&world, &repos[0]);
-    let serve = || {
-        let cmd = world.command(&shim).args(["serve", "--hostname=127.0.0.1", "--port=4096"]);
-        cmd.dir(&repos[0]).env("OPENCODE_CONFIG_CONTENT", r#"{"username":"x"}"#)
-    };
-    // Requests without a directory would go to the main worktree.
-    let worktree = world.worktree(&repos[0], "side");
-    let output = world.command(&shim).arg("serve").dir(&worktree).run();
-    assert_eq!((output.code, output.stdout.as_str()), (2, ""), "{output:?}");
-    assert!(output.stderr.contains(worktree.to_str().unwrap()), "{output:?}");
-    let Some(url) = &endpoint.capability_url else {
-        let output = serve().run();
-        assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{output:?}");
-        assert!(output.stderr.contains("carries its own credential"), "{output:?}");
-        world.finish();
-        return;
-    };
-    let running = serve().spawn();
-    let line = running.wait_line("the SDK's line", BOUND, |line| line.contains("listening"));
-    assert_eq!(line, format!("opencode server listening on {url}"));
-    let said = running.stderr();
-    assert!(said.contains("--port=4096") && said.contains("OPENCODE_CONFIG_CONTENT"), "{said}");
-    running.handle().terminate().unwrap();
-    assert_eq!(running.wait(BOUND).code, 0);
-    assert!(proc::start_time(pid(&endpoint)).is_some(), "the backend stays");
-
-    // Ten at once in one repository, then one each in ten, all cold but the first.
-    let in_one: Vec<Value> = sdk(&world, &shim, &repos[0], 10).wait(BOUND).ok().ndjson();
-    assert_eq!(in_one.len(), 10);
-    assert!(in_one.iter().all(|server| server["url"] == url.as_str()), "{in_one:?}");
-    let in_ten: Vec<_> = repos.iter().map(|repo| sdk(&world, &shim, repo, 1)).collect();
-    for (program, repo) in in_ten.into_iter().zip(&repos) {
-        let servers: Vec<Value> = program.wait(BOUND).ok().ndjson();
-        assert_eq!(servers[0]["directory"], repo.to_str().unwrap());
-    }
-    assert_eq!(crate::backends(&world).len(), 10);
-    assert_eq!(pid(&ensure(&world, &repos[0])), pid(&endpoint));
     world.finish();
 }
