@@ -1,7 +1,7 @@
 //! Under the name `opencode`: what is led to the repo's backend, and what becomes the real binary.
 
-use crate::{ensure, oc, ps, world};
-use repod_testkit::{Script, World};
+use crate::{BOUND, backends, builder, ensure, oc, ps, world};
+use repod_testkit::{Script, World, wait_until};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
@@ -106,7 +106,15 @@ fn what_is_the_user_s_own_becomes_the_real_binary() {
         }
     }
     assert_eq!(call(&["--version"]).stdout, "1.18.33\n");
-    assert_eq!(call(&["acp"]).code, 1);
+    let acp = call(&["acp"]);
+    assert_eq!((acp.code, acp.stdout.as_str()), (1, ""), "{acp:?}");
+    assert!(acp.stderr.contains("does not serve the Agent Client Protocol yet"), "{acp:?}");
+
+    // The terminal is the user's own.
+    executable(&bin.join("opencode"), "#!/bin/sh\n[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && exit 9\n");
+    let line = format!("{} auth login", shim.display());
+    let cmd = world.command("script").args(["-qefc", &line, "/dev/null"]).env("PATH", &path);
+    assert_eq!(cmd.env_remove("REPOD_OPENCODE").run().code, 9);
 
     // A wrapper that finds the shim instead of OpenCode: an error, not a loop.
     executable(&bin.join("opencode"), "#!/bin/sh\nexec opencode \"$@\"\n");
@@ -198,6 +206,102 @@ async fn data_commands_show_what_the_repo_s_backend_has() {
     assert_eq!((sessions(call(&web, &["stats"])), sessions(call(&api, &["stats"]))), (1, 0));
     let live = ps(&world).iter().filter(|row| row.endpoint.state.is_live()).count();
     assert_eq!(live, 1);
+    assert!(!user_s_database(&world));
+    world.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_commands_write_where_the_repo_s_backend_reads() {
+    let config = json!({
+        "mcp": { "notes": { "type": "local", "command": ["true"], "enabled": false } },
+        "agent": { "scribe": { "description": "writes", "mode": "subagent" } },
+    });
+    let world = builder().config(config).build();
+    let shim = shim(&world);
+    let (web, api) = (world.git_repo("web"), world.git_repo("api"));
+    let client = oc(&ensure(&world, &web));
+    let turn = client.turn(&web, Script::new().text("ok").prompt("hello")).await.unwrap();
+    let session = turn.succeeded().session;
+    let call = |dir: &Path, args: &[&str]| world.command(&shim).args(args).dir(dir).ok().stdout;
+    let file = world.root().join("session.json");
+    fs_err::write(&file, call(&web, &["export", &session])).unwrap();
+    call(&api, &["import", file.to_str().unwrap()]);
+    let endpoint = ensure(&world, &api);
+    let found = oc(&endpoint).messages(&session).await.unwrap();
+    assert!(format!("{found:?}").contains("hello"), "{found:?}");
+
+    let database = world.layout().repo(&endpoint.repo_id).dir().join("data/opencode/opencode.db");
+    assert_eq!(call(&api, &["db", "path"]).trim_end(), database.to_str().unwrap());
+    let count = call(&api, &["db", "--format", "json", "select count(*) as n from session"]);
+    assert!(count.contains("\"n\": 1") || count.contains("\"n\":1"), "{count}");
+    call(&api, &["session", "delete", &session]);
+    assert!(!call(&api, &["session", "list", "--format", "json"]).contains(&session));
+    assert!(call(&web, &["session", "list", "--format", "json"]).contains(&session));
+    // What the user has configured for all repositories is there as well.
+    assert!(call(&api, &["agent", "list"]).contains("scribe (subagent)"));
+    assert!(call(&api, &["mcp", "list"]).contains("notes"));
+    assert!(!user_s_database(&world));
+    world.finish();
+}
+
+#[test]
+fn the_user_s_own_commands_are_the_real_ones_on_the_user_s_own_data() {
+    let world = world();
+    let shim = shim(&world);
+    let repo = world.git_repo("web");
+    let data = world.home().join(".local/share/opencode");
+    fs_err::create_dir_all(&data).unwrap();
+    let login = json!({ "scripted": { "type": "api", "key": "x" } });
+    fs_err::write(data.join("auth.json"), login.to_string()).unwrap();
+    for args in [
+        &["auth", "list"][..],
+        &["completion"],
+        &["upgrade", "--help"],
+        &["uninstall", "--dry-run", "--force", "--keep-data"],
+        &["debug", "nonsense"],
+        &["nonsense"],
+    ] {
+        let call = |program: &Path| {
+            let output = world.command(program).args(args).dir(&repo).stdin("").run();
+            (output.code, output.stdout, output.stderr)
+        };
+        // The first time it makes its database, and says so.
+        call(world.opencode());
+        let (real, through) = (call(world.opencode()), call(&shim));
+        assert_eq!(through, real, "{args:?}");
+        assert_eq!(real.1.contains("1 credentials"), args[0] == "auth", "{real:?}");
+        assert_eq!(real.0 != 0, args[0] == "debug", "{real:?}");
+    }
+    assert!(world.processes().is_empty(), "no daemon for these");
+    world.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bare_opencode_is_a_terminal_on_the_backend() {
+    let world = world();
+    let shim = shim(&world);
+    let repo = world.git_repo("web");
+    ensure(&world, &repo);
+    for (dir, arg) in [(&*repo, ""), (world.root(), "src/web"), (world.root(), "--project=src/web")]
+    {
+        let line = format!("stty rows 24 cols 100; exec {} {arg}", shim.display());
+        let cmd = world.command("script").args(["-qefc", &line, "/dev/null"]).dir(dir);
+        let terminal = cmd.env("TERM", "xterm-256color").spawn();
+        let attached = async || (ps(&world)[0].clients >= Some(1)).then_some(());
+        wait_until("the terminal", BOUND, attached).await;
+        let all = world.processes();
+        let expected = format!("--dir {}", repo.display());
+        assert!(
+            all.iter()
+                .any(|p| p.cmdline.contains("attach http://") && p.cmdline.contains(&expected)),
+            "{all:?}"
+        );
+        assert_eq!(backends(&world).len(), 1);
+        terminal.handle().terminate().unwrap();
+        terminal.wait(BOUND);
+        let left = async || (ps(&world)[0].clients == Some(0)).then_some(());
+        wait_until("its end", BOUND, left).await;
+    }
     assert!(!user_s_database(&world));
     world.finish();
 }
