@@ -1,9 +1,10 @@
 //! Programs with an unmodified SDK, through the shim: they find the one backend of their repository.
 
-use crate::shim::{path_of, shim, user_s_database};
-use crate::{BOUND, backends, builder, ensure, oc, pid, ps};
+use crate::shim::{executable, path_of, shim, user_s_database};
+use crate::{BOUND, backends, builder, ensure, oc, pid, ps, status};
+use repod_proto::BackendState;
 use repod_testkit::world::Running;
-use repod_testkit::{Script, World, proc};
+use repod_testkit::{Oc, Script, World, proc};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -125,7 +126,7 @@ async fn a_program_in_a_linked_worktree_or_a_subdirectory_works_there() {
     assert_eq!(runtimes(&world), [pid(&root)]);
 
     // What names its directory is taken at its word.
-    let client = repod_testkit::Oc::new(bound);
+    let client = Oc::new(bound);
     let session = client.create_session(&repo).await.unwrap();
     let found = oc(&root).get(&format!("/session/{session}"), None).await.unwrap();
     assert_eq!(found["directory"], repo.to_str().unwrap());
@@ -154,5 +155,32 @@ fn what_a_shared_backend_can_t_honour_is_said() {
     running.handle().terminate().unwrap();
     assert_eq!(running.wait(BOUND).code, 0);
     assert_eq!(runtimes(&world).len(), 1, "the backend stays");
+    world.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_line_is_said_before_a_slow_backend_is_up() {
+    let world = builder().build();
+    let (shim, repo) = (shim(&world), world.git_repo("web"));
+    let (slow, gate) = (world.root().join("bin/opencode"), world.root().join("gate"));
+    let real = world.opencode().display().to_string();
+    let gate_is_shut = format!("while [ ! -e {} ]; do sleep 0.05; done", gate.display());
+    let text = format!("#!/bin/sh\n[ \"$1\" = --version ] || {gate_is_shut}\nexec {real} \"$@\"\n");
+    executable(&slow, &text);
+    let settings = format!("[backend]\nopencode = {:?}\n", slow.display().to_string());
+    fs_err::write(world.repod_home().join("repod.toml"), settings).unwrap();
+    let running = world.command(&shim).arg("serve").dir(&repo).spawn();
+    let line = running.wait_line("the SDK's line", BOUND, |line| line.contains("listening"));
+    let url = line.strip_prefix("opencode server listening on ").unwrap().to_owned();
+    let now = status(&world, &repo).summary.endpoint;
+    assert_eq!(now.state, BackendState::Starting);
+    assert_eq!(now.capability_url.as_deref(), Some(shared_part(&url)));
+    // A request waits for the backend.
+    let client = Oc::new(url);
+    let asked = tokio::spawn(async move { client.get("/session", None).await });
+    fs_err::write(&gate, "").unwrap();
+    assert_eq!(asked.await.unwrap().unwrap(), serde_json::json!([]));
+    running.handle().terminate().unwrap();
+    assert_eq!(running.wait(BOUND).code, 0);
     world.finish();
 }

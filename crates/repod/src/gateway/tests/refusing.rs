@@ -1,6 +1,6 @@
 //! What is refused before the backend hears of it.
 
-use super::{BOUND, Stage, Talk, echo};
+use super::{Stage, echo, lasting, open_three, wait_for_clients};
 use std::sync::atomic::Ordering;
 
 #[tokio::test]
@@ -72,30 +72,12 @@ async fn old_credentials_are_worth_nothing_after_a_rotation() {
 #[tokio::test]
 async fn what_was_opened_with_credentials_that_are_replaced_ends_with_them() {
     // A stream that goes on, a WebSocket that is open, a request without an answer yet.
-    let (stage, _) = Stage::before(async |mut talk: Talk| {
-        let head = talk.hear("\r\n\r\n").await;
-        if head.contains("upgrade: websocket") {
-            let answer = "HTTP/1.1 101 x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nopen";
-            talk.say(answer).await;
-        } else if head.starts_with("GET /stream") {
-            talk.say("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nopen\r\n").await;
-        }
-        talk.hear("never").await;
-    })
-    .await;
-    let basic = format!("host: localhost\r\nauthorization: Basic {}\r\n", stage.basic());
-    let socket = "connection: upgrade\r\nupgrade: websocket\r\n";
-    let mut talks = Vec::new();
-    for (path, more, mark) in [("stream", "", "open"), ("socket", socket, "open"), ("x", "", "")] {
-        let mut talk = stage.connect().await;
-        talk.say(&format!("GET /{path} HTTP/1.1\r\n{basic}{more}\r\n")).await;
-        assert!(talk.hear(mark).await.ends_with(mark));
-        talks.push(talk);
-    }
+    let (stage, _) = Stage::before(lasting).await;
+    let basic = format!("authorization: Basic {}", stage.basic());
+    let talks = open_three(&stage, "", &basic).await;
     let mut idle = stage.connect().await;
-    idle.say(&format!("GET /~0/x HTTP/1.1\r\n{basic}\r\n")).await;
+    idle.say("GET /~0/x HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     assert!(idle.hear("\r\n\r\n").await.starts_with("HTTP/1.1 401"));
-    wait_for_clients(&stage, 3).await;
     // What else changes ends nothing.
     stage.fake.change(|record| record.warnings.push("x".into()));
     assert_eq!(stage.fake.handle.clients(), 3);
@@ -105,11 +87,6 @@ async fn what_was_opened_with_credentials_that_are_replaced_ends_with_them() {
     }
     idle.rest().await;
     wait_for_clients(&stage, 0).await;
-}
-
-async fn wait_for_clients(stage: &Stage, count: usize) {
-    let there = async || (stage.fake.handle.clients() == count).then_some(());
-    repod_testkit::wait_until("the clients", BOUND, there).await;
 }
 
 #[tokio::test]
