@@ -90,6 +90,8 @@ error_codes! {
     HoldExpired = 503, BUSY;
     /// The backend is alive but does not answer.
     BackendUnresponsive = 504, DEADLINE;
+    /// Turns are in flight that this would end.
+    BackendBusy = 409, BUSY;
     /// What was waited for was stopped meanwhile.
     Stopped = 409, FAILURE;
     /// It could not be ended.

@@ -9,6 +9,7 @@ mod body;
 mod bound;
 mod cors;
 mod credential;
+mod dispose;
 mod events;
 mod forward;
 mod handles;
@@ -178,6 +179,10 @@ async fn serve(
         Kind::Upgrade => {
             prepare::upgrade(&mut request, &route);
             upgrade::forward(visit, request).await
+        }
+        Kind::Dispose => {
+            dispose::unless_busy(&visit, &route, &request).await?;
+            exchange(visit, route, request).await
         }
         Kind::Plain => exchange(visit, route, request).await,
     }

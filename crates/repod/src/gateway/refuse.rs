@@ -49,6 +49,8 @@ reasons! {
     ClosedRoute = "closed_route", Forbidden, "client";
     /// A capability bound to a directory that is not this repo's, or not there.
     WrongDirectory = "wrong_directory", Forbidden, "client";
+    /// It would end turns that are in flight.
+    Busy = "busy", BackendBusy, "client";
     /// A program's handle that it has closed.
     HandleClosed = "handle_closed", Stopped, "client";
     /// Not a request that can be passed on.

@@ -15,6 +15,8 @@ pub(super) enum Kind {
     Events,
     /// A connection that becomes a WebSocket.
     Upgrade,
+    /// Would end the turns of a directory.
+    Dispose,
     /// Refused, with the reason.
     Closed(&'static str),
 }
@@ -86,6 +88,9 @@ fn kind<B>(request: &Request<B>, path: &str) -> Kind {
     let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(method);
     if !reads && let Some(why) = closed(path) {
         return Kind::Closed(why);
+    }
+    if *method == Method::POST && normalised(path) == "/instance/dispose" {
+        return Kind::Dispose;
     }
     if request.headers().contains_key(header::UPGRADE) && is_websocket(request) {
         return Kind::Upgrade;
@@ -223,7 +228,8 @@ mod tests {
             }
             assert_eq!(route("GET", path).kind, Kind::Plain, "{path}");
         }
-        for path in ["/session", "/apis", "/global/health", "/session/api/x", "/instance/dispose"] {
+        assert_eq!(route("POST", "/~t/instance//dispose/?a=b").kind, Kind::Dispose);
+        for path in ["/session", "/apis", "/global/health", "/session/api/x", "/instance"] {
             assert_eq!(route("POST", path).kind, Kind::Plain, "{path}");
         }
     }

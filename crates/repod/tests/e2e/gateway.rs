@@ -321,6 +321,28 @@ async fn what_was_open_when_the_credentials_were_rotated_ends() {
     world.finish();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_is_not_disposed_of_under_a_turn() {
+    let world = world();
+    let repo = world.git_repo("web");
+    let side = world.worktree(&repo, "side");
+    let client = oc(&ensure(&world, &repo));
+    let session = client.create_session(&repo).await.unwrap();
+    let prompt = Script::new().gate("open").text("whole").prompt("go");
+    client.start_turn(&session, prompt).await.unwrap();
+    let dispose = async |directory: &Path| {
+        client.call("POST", "/instance/dispose", Some(directory), None, BOUND).await.unwrap()
+    };
+    let refused = dispose(&repo).await;
+    assert_eq!((refused.status, &refused.body["error"]["code"]), (409, &json!("backend_busy")));
+    assert_eq!(dispose(&side).await.status, 200, "nobody works there");
+    world.model().open("open");
+    client.wait_idle(&session, &repo, BOUND).await;
+    assert_eq!(client.last_turn(&session).await.unwrap().succeeded().text, "whole");
+    assert_eq!(dispose(&repo).await.status, 200);
+    world.finish();
+}
+
 #[test]
 fn a_record_from_before_the_gateway_is_taken_over() {
     let world: World = world();
