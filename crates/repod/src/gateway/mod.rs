@@ -40,6 +40,7 @@ use hyper::{Request, Response};
 use peer::Peer;
 use refuse::{Reason, Refusal, Refusals};
 use route::{Kind, Route};
+use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::time::Instant;
 use upstream::Upstream;
@@ -215,8 +216,10 @@ async fn exchange(
             }
             Err(Broken::Lost(error)) => match &again {
                 Some(copy) if !retried => {
-                    tracing::debug!(%error, "asking again");
                     retried = true;
+                    // A process that was killed loses its connections a moment before it is seen to
+                    // be dead, and the next one would be lost as well.
+                    hold::pause(&visit, &io::Error::other(error)).await?;
                     request = copy.request();
                 }
                 _ => return Err(Refusal::broke(&error)),
