@@ -35,7 +35,10 @@ export interface Endpoint {
   /** User name and password of basic authentication. */
   username: string;
   password?: string;
-  /** A URL that carries the credential itself, for clients that can't send one. */
+  /**
+   * A URL that carries the credential itself, for clients that can't send one. In a linked worktree
+   * it is bound to `directory`: that is what a request means that names none.
+   */
   capability_url?: string | null;
   state: BackendState;
   /** Number of the current (or last) backend. */

@@ -80,7 +80,8 @@ pub struct Endpoint {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
     /// A URL that carries the credential itself, for clients that can't send one; absent where the
-    /// endpoint doesn't offer it. Left out by `repod ps`.
+    /// endpoint doesn't offer it. Left out by `repod ps`. In a linked worktree it is bound to
+    /// `directory`: that is what a request means that names none.
     #[serde(default)]
     pub capability_url: Option<String>,
     /// Where the backend is in its life.

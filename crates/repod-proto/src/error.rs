@@ -88,7 +88,7 @@ error_codes! {
     BackendBroke = 502, FAILURE;
     /// The backend was not ready within the time a request is held.
     HoldExpired = 503, BUSY;
-    /// The backend can't be put to sleep: somebody uses it.
+    /// Somebody uses it: it is not put to sleep, and a directory in use is not closed.
     BackendBusy = 409, BUSY;
     /// The backend is alive but does not answer.
     BackendUnresponsive = 504, DEADLINE;

@@ -3,6 +3,7 @@
 
 mod api;
 mod backend;
+mod capability;
 mod cli;
 mod commands;
 mod daemon;

@@ -122,6 +122,21 @@ impl WeakHandle {
         })
     }
 
+    /// The state as last published.
+    pub(crate) fn view(&self) -> Arc<View> {
+        Arc::clone(&self.views.borrow())
+    }
+
+    /// Returns when the endpoint no longer has the credentials of that view.
+    pub(crate) fn rotated(&self, then: Arc<View>) -> impl Future<Output = ()> + Send + use<> {
+        let mut views = self.views.clone();
+        async move {
+            if views.wait_for(|now| !now.opens_as(&then)).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Returns when the repo is no longer managed.
     pub(crate) async fn gone(&self) {
         let mut views = self.views.clone();

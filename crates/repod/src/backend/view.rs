@@ -1,5 +1,6 @@
 //! What is published of a backend: plain data, read without asking anybody.
 
+use crate::capability;
 use crate::registry::{Record, split_token};
 use crate::repo::Repo;
 use repod_proto::{ApiError, BackendInfo, BackendState, Endpoint, EnsureStep, Generation};
@@ -117,8 +118,17 @@ impl View {
         Some(Credentials {
             username: &self.username,
             password: self.password.as_deref()?,
-            token: split_token(self.capability_url.as_deref()?)?.1,
+            token: self.token()?,
         })
+    }
+
+    /// Whether what opened the endpoint then opens it now.
+    pub(crate) fn opens_as(&self, then: &Self) -> bool {
+        self.password == then.password && self.token() == then.token()
+    }
+
+    fn token(&self) -> Option<&str> {
+        Some(split_token(self.capability_url.as_deref()?)?.1)
     }
 
     /// What to tell somebody who waits.
@@ -136,15 +146,22 @@ impl View {
         let live = self.state.is_live();
         let process = self.process.as_ref().filter(|_| live);
         let of_process = process.iter().flat_map(|process| &process.warnings);
+        let is_linked = directory != repo.root;
+        let directory = directory.display().to_string();
+        let capability_url = self.capability_url.as_deref().map(|url| match is_linked {
+            // The backend works in the root: who names no directory there means this one.
+            true => capability::bind(url, &directory),
+            false => url.to_owned(),
+        });
         Endpoint {
             repo_id: repo.id.clone(),
             root: repo.root.display().to_string(),
-            directory: directory.display().to_string(),
+            directory,
             branch,
             url: self.url.clone(),
             username: self.username.clone(),
             password: self.password.clone(),
-            capability_url: self.capability_url.clone(),
+            capability_url,
             state: self.state,
             generation: self.generation,
             backend: process.map(|process| BackendInfo {

@@ -43,8 +43,8 @@ pub(super) fn credentials<B>(
     let wrong =
         || Refusal::new(Reason::WrongCredentials, "the credentials are not this endpoint's");
     // A path that begins like a capability is one; what else is sent doesn't make a wrong one right.
-    if let Some(token) = &route.token {
-        return if credential::is_token(&ours, token) { Ok(()) } else { Err(wrong()) };
+    if let Some(capability) = &route.capability {
+        return if credential::is_token(&ours, &capability.token) { Ok(()) } else { Err(wrong()) };
     }
     let sent = [credential::basic(request.headers()), route.auth_token.as_deref()];
     if sent.iter().flatten().any(|pair| credential::is_pair(&ours, pair)) {

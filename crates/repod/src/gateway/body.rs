@@ -1,6 +1,7 @@
 //! finish: bodies pass through piece by piece, and when one has ended its connection goes back to
 //! the pool and its client is no longer counted.
 
+use super::handles::{Closed, Tie};
 use super::upstream::{Connection, Upstream};
 use crate::backend::ClientGuard;
 use crate::hub::Reader;
@@ -20,7 +21,12 @@ pub(super) enum GateBody {
     Upstream(Box<Passing>),
     /// The hub's.
     Events(Box<Events>),
+    /// One of them, for a program that may close what it takes for its server.
+    Tied(Box<Tied>),
 }
+
+/// What breaks off an answer.
+pub(super) type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of a request on its way to the backend.
 pub(super) type Sent = http_body_util::Either<Incoming, Empty<Bytes>>;
@@ -35,6 +41,13 @@ pub(super) struct Passing {
 pub(super) struct Events {
     reader: Reader,
     _client: ClientGuard,
+}
+
+/// A body that breaks off when its handle is closed.
+pub(super) struct Tied {
+    body: GateBody,
+    closed: Closed,
+    _tie: Tie,
 }
 
 /// What is to be done when an answer has ended.
@@ -67,6 +80,11 @@ impl GateBody {
         Self::Events(Box::new(Events { reader, _client: client }))
     }
 
+    /// The same, as long as its handle is there.
+    pub(super) fn tied(self, tie: Tie) -> Self {
+        Self::Tied(Box::new(Tied { body: self, closed: tie.closed(), _tie: tie }))
+    }
+
     pub(super) fn empty() -> Self {
         Self::Own(Full::default())
     }
@@ -86,12 +104,12 @@ impl Drop for Passing {
 
 impl Body for GateBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match self.get_mut() {
             Self::Own(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
             Self::Upstream(passing) => {
@@ -101,7 +119,13 @@ impl Body for GateBody {
                 {
                     passing.finish.upstream.give_back(connection);
                 }
-                Poll::Ready(frame)
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+            }
+            Self::Tied(tied) => {
+                if tied.closed.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(Some(Err("the handle was closed".into())));
+                }
+                Pin::new(&mut tied.body).poll_frame(context)
             }
             Self::Events(events) => {
                 let bytes = ready!(Pin::new(&mut events.reader).poll_next(context));
@@ -115,6 +139,7 @@ impl Body for GateBody {
             Self::Own(body) => body.is_end_stream(),
             Self::Upstream(passing) => passing.body.is_end_stream(),
             Self::Events(_) => false,
+            Self::Tied(tied) => tied.body.is_end_stream(),
         }
     }
 
@@ -123,6 +148,7 @@ impl Body for GateBody {
             Self::Own(body) => body.size_hint(),
             Self::Upstream(passing) => passing.body.size_hint(),
             Self::Events(_) => SizeHint::new(),
+            Self::Tied(tied) => tied.body.size_hint(),
         }
     }
 }

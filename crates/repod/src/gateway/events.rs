@@ -3,6 +3,7 @@
 
 use super::Visit;
 use super::body::GateBody;
+use super::bound::DIRECTORY;
 use super::hold;
 use super::refuse::{Reason, Refusal};
 use super::route::{Route, percent_decode};
@@ -48,8 +49,8 @@ fn filter(visit: &Visit, route: &Route, request: &Request<Incoming>) -> Filter {
     }
     let query = route.target.query().unwrap_or_default();
     let named = query.split('&').find_map(|pair| pair.strip_prefix("directory="));
-    let named = named.map(|value| value.replace('+', " "));
-    let header = || Some(request.headers().get("x-opencode-directory")?.to_str().ok()?.to_owned());
+    let named = named.filter(|value| !value.is_empty()).map(|value| value.replace('+', " "));
+    let header = || Some(request.headers().get(DIRECTORY)?.to_str().ok()?.to_owned());
     let directory = named.or_else(header).filter(|directory| !directory.is_empty());
     Filter::Directory(match directory {
         Some(directory) => String::from_utf8_lossy(&percent_decode(&directory)).into_owned(),

@@ -169,6 +169,9 @@ pub(super) async fn serve(door: Door, gate: Arc<Gate>) {
 async fn connection(stream: TcpStream, client: SocketAddr, gate: Arc<Gate>) {
     let Ok(server) = stream.local_addr() else { return };
     let _ = stream.set_nodelay(true);
+    // What was opened with credentials that are replaced ends with them.
+    let rotated = gate.handle.rotated(gate.handle.view());
+    tokio::pin!(rotated);
     let peer = Peer::of(client, server).await;
     let (cuts, mut cut) = mpsc::channel(1);
     let service = service_fn(|request| {
@@ -198,6 +201,7 @@ async fn connection(stream: TcpStream, client: SocketAddr, gate: Arc<Gate>) {
                 }
                 return;
             }
+            () = &mut rotated => return,
             Some(signal) = cut.recv() => cut_now = Box::pin(signal.cut()),
             is_cut = &mut cut_now => {
                 if is_cut {

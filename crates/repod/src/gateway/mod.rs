@@ -6,10 +6,13 @@
 
 mod authorise;
 mod body;
+mod bound;
 mod cors;
 mod credential;
+mod dispose;
 mod events;
 mod forward;
+mod handles;
 mod hold;
 mod listener;
 mod peer;
@@ -24,16 +27,19 @@ mod upstream;
 pub(crate) use listener::{Door, Patience, open};
 
 use crate::backend::{ClientGuard, RepoHandle, View, WeakHandle};
+use crate::ops::Locator;
 use crate::settings;
 use body::GateBody;
 use cors::Cors;
 use forward::Broken;
+use handles::{Closed, Handles};
 use hold::Held;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use peer::Peer;
 use refuse::{Reason, Refusal, Refusals};
 use route::{Kind, Route};
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 use upstream::Upstream;
@@ -42,11 +48,12 @@ use upstream::Upstream;
 pub(crate) struct Gateway {
     settings: settings::Gateway,
     refusals: Arc<Refusals>,
+    locator: Locator,
 }
 
 impl Gateway {
     pub(crate) fn new(settings: settings::Gateway) -> Self {
-        Self { settings, refusals: Arc::default() }
+        Self { settings, refusals: Arc::default(), locator: Locator::default() }
     }
 
     /// Serves a repo's endpoint until the repo is no longer managed.
@@ -56,6 +63,7 @@ impl Gateway {
             handle,
             held: Held::default(),
             upstream: Mutex::new(None),
+            handles: Handles::default(),
         });
         tokio::spawn(listener::serve(door, gate));
     }
@@ -75,6 +83,8 @@ struct Gate {
     held: Held,
     /// The way to the current generation, made when it is first needed.
     upstream: Mutex<Option<Arc<Upstream>>>,
+    /// The handles of programs.
+    handles: Handles,
 }
 
 impl Gate {
@@ -101,6 +111,10 @@ impl Gate {
 struct Visit {
     gate: Arc<Gate>,
     handle: RepoHandle,
+    /// With whose credentials it came in.
+    admitted: Arc<View>,
+    /// Resolves when the handle it came in by is closed.
+    closed: Closed,
     /// Counted from here until the body of the answer has ended.
     client: ClientGuard,
     /// How long it may be held in all.
@@ -134,16 +148,38 @@ async fn phases(
     if let Some(preflight) = cors.preflight(&request) {
         return Ok(preflight);
     }
-    authorise::credentials(&handle.view(), &route, &request)?;
+    let admitted = handle.view();
+    authorise::credentials(&admitted, &route, &request)?;
+    bound::name_directory(&gate.gateway.locator, handle.repo(), &route, &mut request).await?;
     let deadline = Instant::now() + gate.settings().hold_timeout;
-    let client = handle.client(route.kind.used_as(&request));
-    let visit = Visit { gate: Arc::clone(gate), client, handle, deadline };
+    let tie = gate.handles.tie(route.capability.as_ref().and_then(|it| it.handle.as_ref()))?;
+    let (client, closed) = (handle.client(route.kind.used_as(&request)), tie.closed());
+    let visit = Visit { gate: Arc::clone(gate), handle, admitted, closed, client, deadline };
+    let served = serve(visit, route, request);
+    if !tie.is_tied() {
+        return served.await;
+    }
+    tokio::select! {
+        served = served => Ok(served?.map(|body| body.tied(tie.settle()))),
+        () = tie.closed() => Err(handles::closed()),
+    }
+}
+
+async fn serve(
+    visit: Visit,
+    route: Route,
+    mut request: Request<Incoming>,
+) -> Result<Response<GateBody>, Refusal> {
     match route.kind {
         Kind::Closed(why) => Err(Refusal::new(Reason::ClosedRoute, why)),
         Kind::Events => events::events(visit, &route, &request).await,
         Kind::Upgrade => {
             prepare::upgrade(&mut request, &route);
             upgrade::forward(visit, request).await
+        }
+        Kind::Dispose => {
+            dispose::unless_busy(&visit, &route, &request).await?;
+            exchange(visit, route, request).await
         }
         Kind::Plain => exchange(visit, route, request).await,
     }
@@ -176,8 +212,10 @@ async fn exchange(
             }
             Err(Broken::Lost(error)) => match &again {
                 Some(copy) if !retried => {
-                    tracing::debug!(%error, "asking again");
                     retried = true;
+                    // A process that was killed loses its connections a moment before it is seen to
+                    // be dead, and the next one would be lost as well.
+                    hold::pause(&visit, &io::Error::other(error)).await?;
                     request = copy.request();
                 }
                 _ => return Err(Refusal::broke(&error)),

@@ -47,6 +47,12 @@ reasons! {
     ForeignUser = "foreign_user", Forbidden, "client";
     /// A route that is not for clients.
     ClosedRoute = "closed_route", Forbidden, "client";
+    /// A capability bound to a directory that is not this repo's, or not there.
+    WrongDirectory = "wrong_directory", Forbidden, "client";
+    /// It would end turns that are in flight.
+    Busy = "busy", BackendBusy, "client";
+    /// A program's handle that it has closed.
+    HandleClosed = "handle_closed", Stopped, "client";
     /// Not a request that can be passed on.
     Malformed = "malformed", InvalidRequest, "client";
     /// More is held already than may be.
@@ -95,6 +101,11 @@ impl Refusal {
     /// A backend that could not be had, as `ensure` says it.
     pub(super) fn no_backend(error: ApiError) -> Self {
         Self { reason: Reason::NoBackend, error: Box::new(error), retry_after: Some(5) }
+    }
+
+    /// A directory that can't be looked at, as locating it says it.
+    pub(super) fn wrong_directory(error: ApiError) -> Self {
+        Self { reason: Reason::WrongDirectory, error: Box::new(error), retry_after: None }
     }
 
     /// An exchange that broke off: it is not known what the backend did with it.

@@ -2,6 +2,7 @@
 
 use super::refuse::{Reason, Refusal};
 use crate::backend::Use;
+use crate::capability::Capability;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, header};
 use std::borrow::Cow;
@@ -15,6 +16,8 @@ pub(super) enum Kind {
     Events,
     /// A connection that becomes a WebSocket.
     Upgrade,
+    /// Would end the turns of a directory.
+    Dispose,
     /// Refused, with the reason.
     Closed(&'static str),
 }
@@ -43,7 +46,7 @@ pub(super) struct Route {
     /// What the backend is asked for: without the capability and `auth_token`.
     pub(super) target: PathAndQuery,
     /// The capability in the path.
-    pub(super) token: Option<String>,
+    pub(super) capability: Option<Capability>,
     /// The value of `auth_token` in the query, decoded once.
     pub(super) auth_token: Option<String>,
 }
@@ -58,7 +61,8 @@ impl Route {
         if !path.starts_with('/') {
             return Err(malformed("the request target must be a path"));
         }
-        let (token, path) = split_capability(path);
+        let (segment, path) = split_capability(path);
+        let capability = segment.map(Capability::parse);
         let (auth_token, query) = split_auth_token(request.uri().query());
         let target = match query {
             Some(query) => format!("{path}?{query}"),
@@ -67,7 +71,7 @@ impl Route {
         let target = PathAndQuery::try_from(target)
             .map_err(|_| malformed("the request target can't be understood"))?;
         let kind = kind(request, path);
-        Ok(Self { kind, target, token: token.map(str::to_owned), auth_token })
+        Ok(Self { kind, target, capability, auth_token })
     }
 }
 
@@ -102,6 +106,9 @@ fn kind<B>(request: &Request<B>, path: &str) -> Kind {
     let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(method);
     if !reads && let Some(why) = closed(path) {
         return Kind::Closed(why);
+    }
+    if *method == Method::POST && normalised(path) == "/instance/dispose" {
+        return Kind::Dispose;
     }
     if request.headers().contains_key(header::UPGRADE) && is_websocket(request) {
         return Kind::Upgrade;
@@ -190,16 +197,19 @@ mod tests {
 
     #[test]
     fn the_capability_is_taken_out_of_the_path() {
+        let token = |route: &Route| Some(route.capability.as_ref()?.token.clone());
         let found = route("GET", "/~t0ken/session/ses_1?x=1");
-        assert_eq!(
-            (found.token.as_deref(), found.target.as_str()),
-            (Some("t0ken"), "/session/ses_1?x=1")
-        );
+        assert_eq!(token(&found).as_deref(), Some("t0ken"));
+        assert_eq!(found.target, "/session/ses_1?x=1");
         assert_eq!(route("GET", "/~t0ken").target, "/");
         assert_eq!(route("GET", "/~t0ken/event").kind, Kind::Events);
-        assert_eq!(route("GET", "/a/~b").token, None);
+        assert_eq!(token(&route("GET", "/a/~b")), None);
         // Only one: a second is part of the path.
         assert_eq!(route("GET", "/~a/~b/c").target, "/~b/c");
+        let bound = route("GET", "/~t0ken~L3NyYy93ZWI~0a/event?x=1");
+        assert_eq!((token(&bound).as_deref(), bound.kind), (Some("t0ken"), Kind::Events));
+        assert_eq!(bound.target, "/event?x=1");
+        assert!(matches!(route("POST", "/~t0ken~L3NyYw/api/session").kind, Kind::Closed(_)));
     }
 
     #[test]
@@ -236,7 +246,8 @@ mod tests {
             }
             assert_eq!(route("GET", path).kind, Kind::Plain, "{path}");
         }
-        for path in ["/session", "/apis", "/global/health", "/session/api/x", "/instance/dispose"] {
+        assert_eq!(route("POST", "/~t/instance//dispose/?a=b").kind, Kind::Dispose);
+        for path in ["/session", "/apis", "/global/health", "/session/api/x", "/instance"] {
             assert_eq!(route("POST", path).kind, Kind::Plain, "{path}");
         }
     }

@@ -36,11 +36,18 @@ pub(super) async fn forward(
     }
     let theirs = hyper::upgrade::on(&mut response);
     tokio::spawn(async move {
-        match tokio::try_join!(ours, theirs) {
-            Ok((ours, theirs)) => join(ours, theirs).await,
-            Err(error) => tracing::debug!(%error, "an upgrade came to nothing"),
+        let joined = async {
+            match tokio::try_join!(ours, theirs) {
+                Ok((ours, theirs)) => join(ours, theirs).await,
+                Err(error) => tracing::debug!(%error, "an upgrade came to nothing"),
+            }
+        };
+        tokio::select! {
+            () = joined => {}
+            () = visit.gate.handle.rotated(visit.admitted) => {}
+            () = visit.closed => {}
         }
-        drop(visit);
+        drop(visit.client);
     });
     let mut response = prepare::response(response).map(|_| GateBody::empty());
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));

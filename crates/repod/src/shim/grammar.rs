@@ -78,6 +78,12 @@ pub(super) fn plan(args: &[OsString], is_dir: impl Fn(&OsStr) -> bool) -> Plan {
     while let Some(arg) = args.get(at) {
         let text = arg.to_string_lossy();
         let Plan::Attach { dir, args: kept, dropped } = &mut attach else { break };
+        // 1.18.33 takes its one positional by name, too, and an SDK names it like this.
+        if let Some((taken, project)) = project(args, at) {
+            *dir = Some(project);
+            at += taken;
+            continue;
+        }
         if text.starts_with('-') {
             let Some((taken, known)) = option(&text) else { return Plan::PassThrough };
             let words = args.get(at..at + taken).unwrap_or(&args[at..]);
@@ -104,6 +110,16 @@ pub(super) fn plan(args: &[OsString], is_dir: impl Fn(&OsStr) -> bool) -> Plan {
         at += 1;
     }
     attach
+}
+
+/// `--project DIR` here: how many words that is, and the directory.
+fn project(args: &[OsString], at: usize) -> Option<(usize, OsString)> {
+    let text = args.get(at)?.to_str()?;
+    match text.strip_prefix("--project") {
+        Some("") => Some((2, args.get(at + 1)?.clone())),
+        Some(rest) => Some((1, rest.strip_prefix('=')?.into())),
+        None => None,
+    }
 }
 
 enum Known {
@@ -266,7 +282,12 @@ mod tests {
         assert_eq!(of("-m a/b --port=1 -c"), expected(None, "-c", &["-m a/b", "--port=1"]));
         let plan = plan(&words("-s ses_1 src"), |dir| dir == "src");
         assert_eq!(plan, expected(Some("src"), "-s ses_1", &[]));
+        for line in ["--project=web -s ses_1", "--project web -s ses_1", "-s ses_1 --project=web"] {
+            assert_eq!(of(line), expected(Some("web"), "-s ses_1", &[]), "{line}");
+        }
         // A value that is missing is OpenCode's to complain about.
+        assert_eq!(of("--project"), Plan::PassThrough);
+        assert_eq!(of("--projects=x"), Plan::PassThrough);
         assert_eq!(of("--session"), expected(None, "--session", &[]));
     }
 }

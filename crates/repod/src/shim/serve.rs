@@ -4,8 +4,10 @@
 //! handle: while it lives, its open event stream keeps the backend awake. Nothing is started or
 //! stopped with it.
 
+use crate::capability;
 use crate::commands::{self, Outcome};
 use crate::output;
+use crate::secret::random_hex;
 use repod_client::{ApiError, Client, Endpoint, ErrorCode};
 use repod_proto::{REPOD_VERSION, exit};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -55,18 +57,23 @@ async fn serve(ignored: &[String]) -> Outcome {
     }
 
     let here = Path::new(".");
+    let id = random_hex::<16>()?;
     let ensured = client.ensure_running(here);
     tokio::pin!(ensured);
-    let url = tokio::select! {
-        endpoint = &mut ensured => announce(&endpoint?)?,
+    tokio::select! {
+        endpoint = &mut ensured => {
+            let given = given(&endpoint?, &id)?;
+            // Said when its handle is there: it may be closed at once.
+            hold(&given, &id, Some(&given)).await
+        }
         endpoint = starting(&client, here) => {
-            let url = announce(&endpoint)?;
+            let given = given(&endpoint, &id)?;
+            announce(&given);
             // That it doesn't come up is still this program's business.
             ensured.await?;
-            url
+            hold(&given, &id, None).await
         }
-    };
-    hold(&url).await
+    }
 }
 
 /// The endpoint of a backend that takes long to come up, once it can be talked to.
@@ -82,24 +89,13 @@ async fn starting(client: &Client, here: &Path) -> Endpoint {
     }
 }
 
-/// What an SDK sends names no directory, and the backend then takes the repository's root: from a
-/// linked worktree that would be another branch's files. An error is better than that.
-fn refuse_linked_worktree(endpoint: &Endpoint) -> Result<(), ApiError> {
-    if endpoint.directory == endpoint.root {
-        return Ok(());
-    }
-    let message = format!(
-        "a program that names no directory would work in `{}`, not in this worktree, `{}`",
-        endpoint.root, endpoint.directory
-    );
-    Err(ApiError::new(ErrorCode::InvalidRequest, message).hint(
-        "`createClient` of @repod/client names it; or take URL, password and directory from \
-         `repod ensure --json`",
-    ))
+/// The words an SDK looks for.
+fn announce(url: &str) {
+    output::line(&format!("opencode server listening on {url}"));
 }
 
-fn announce(endpoint: &Endpoint) -> Result<String, ApiError> {
-    refuse_linked_worktree(endpoint)?;
+/// The URL a program gets.
+fn given(endpoint: &Endpoint, id: &str) -> Result<String, ApiError> {
     let Some(url) = &endpoint.capability_url else {
         let message = "this repod daemon offers no URL that carries its own credential, and an SDK \
                        that starts `opencode serve` can't send a password";
@@ -113,20 +109,35 @@ fn announce(endpoint: &Endpoint) -> Result<String, ApiError> {
         output::warn(&format!("{PASSWORD} is not used: the endpoint has its own password"));
     }
     commands::warn_all(endpoint);
-    // The words an SDK looks for.
-    output::line(&format!("opencode server listening on {url}"));
-    Ok(url.clone())
+    Ok(capability::of_handle(&from_here(endpoint, url), id))
 }
 
-/// Keeps the event stream open, for ever. A handle that lost it tries again, and starts nothing:
-/// what somebody stopped stays stopped.
-async fn hold(url: &str) -> Outcome {
+/// What an SDK sends names no directory, and means the one its server was started in: a linked
+/// worktree, or one below the repository's root.
+fn from_here(endpoint: &Endpoint, url: &str) -> String {
+    let here =
+        std::env::current_dir().ok().and_then(|here| here.into_os_string().into_string().ok());
+    match here {
+        Some(here) if here != endpoint.root => capability::bind(url, &here),
+        _ => url.to_owned(),
+    }
+}
+
+/// Keeps the event stream open, for ever: what the program opens by its URL ends with this stream.
+/// A handle that lost it tries again, and starts nothing: what somebody stopped stays stopped.
+async fn hold(url: &str, id: &str, mut unsaid: Option<&str>) -> Outcome {
+    let url = capability::of_owner(url, id);
     let agent = format!("{}{REPOD_VERSION}", super::AGENT);
     let mut pause = FIRST_PAUSE;
     let mut said = String::new();
     loop {
         let mut opened = false;
-        let ended = repod_opencode::hold_events(url, &agent, || opened = true).await;
+        let on_open = || {
+            opened = true;
+            unsaid.take().into_iter().for_each(announce);
+        };
+        let ended = repod_opencode::hold_events(&url, &agent, on_open).await;
+        unsaid.take().into_iter().for_each(announce);
         if opened {
             pause = FIRST_PAUSE;
             said.clear();

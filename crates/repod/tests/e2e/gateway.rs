@@ -121,22 +121,16 @@ fn is_root() -> bool {
     std::fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_terminal_is_reached_by_websocket() {
-    let world = world();
-    let repo = world.git_repo("web");
-    let endpoint = ensure(&world, &repo);
-    let client = oc(&endpoint);
-    let made = client.post("/pty", Some(&repo), json!({ "command": "cat" })).await.unwrap();
-    let id = made["id"].as_str().unwrap();
-    let mut stream = TcpStream::connect(("127.0.0.1", port(&endpoint))).unwrap();
+/// A WebSocket to a terminal that echoes, after it has done so.
+fn open_terminal(endpoint: &Endpoint, repo: &Path, id: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", port(endpoint))).unwrap();
     stream.set_read_timeout(Some(BOUND)).unwrap();
     let directory = repo.display();
     let head = format!(
         "GET /pty/{id}/connect?directory={directory}&auth_token={} HTTP/1.1\r\nhost: localhost\r\n\
          connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
          sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        pair(&endpoint)
+        pair(endpoint)
     );
     stream.write_all(head.as_bytes()).unwrap();
     // A text frame, masked with zeros.
@@ -149,6 +143,18 @@ async fn a_terminal_is_reached_by_websocket() {
         seen.extend_from_slice(&part[..length]);
     }
     assert!(seen.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&seen));
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_is_reached_by_websocket() {
+    let world = world();
+    let repo = world.git_repo("web");
+    let endpoint = ensure(&world, &repo);
+    let client = oc(&endpoint);
+    let made = client.post("/pty", Some(&repo), json!({ "command": "cat" })).await.unwrap();
+    let id = made["id"].as_str().unwrap();
+    let stream = open_terminal(&endpoint, &repo, id);
     assert_eq!(ps(&world)[0].clients, Some(1));
     drop(stream);
     wait_until("no clients", BOUND, async || (ps(&world)[0].clients == Some(0)).then_some(()))
@@ -282,6 +288,58 @@ fn rotated_credentials_replace_the_old_ones() {
     assert_eq!((health(&before), health(after)), ("401".into(), "200".into()));
     let plain: Vec<Endpoint> = world.repod(["restart", "--json"]).arg(&repo).json();
     assert_eq!(plain[0].password, after.password, "kept unless asked");
+    world.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_open_when_the_credentials_were_rotated_ends() {
+    let world = world();
+    let repo = world.git_repo("web");
+    let endpoint = ensure(&world, &repo);
+    let client = oc(&endpoint);
+    let mut events = client.global_events().await.unwrap();
+    events.next(BOUND).await.unwrap();
+    let made = client.post("/pty", Some(&repo), json!({ "command": "cat" })).await.unwrap();
+    let mut terminal = open_terminal(&endpoint, &repo, made["id"].as_str().unwrap());
+    let session = client.create_session(&repo).await.unwrap();
+    let prompt = Script::new().gate("never").text("x").prompt("go");
+    let turn = tokio::spawn(async move { client.turn_in(&session, prompt).await });
+    wait_until("three clients", BOUND, async || (ps(&world)[0].clients == Some(3)).then_some(()))
+        .await;
+
+    let restart = world.repod(["restart", "--rotate", "--json"]).arg(&repo);
+    let rotated: Vec<Endpoint> = restart.json();
+    assert!(turn.await.unwrap().is_err());
+    while let Ok(Some(_)) = events.next(BOUND).await {}
+    let mut rest = Vec::new();
+    let _ = terminal.read_to_end(&mut rest);
+    wait_until("no clients", BOUND, async || (ps(&world)[0].clients == Some(0)).then_some(()))
+        .await;
+    assert!(oc(&endpoint).global_events().await.is_err(), "the old ones open nothing");
+    world.model().open("never");
+    turn_of(&oc(&rotated[0]), &repo, "by the new ones").await;
+    world.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_is_not_disposed_of_under_a_turn() {
+    let world = world();
+    let repo = world.git_repo("web");
+    let side = world.worktree(&repo, "side");
+    let client = oc(&ensure(&world, &repo));
+    let session = client.create_session(&repo).await.unwrap();
+    let prompt = Script::new().gate("open").text("whole").prompt("go");
+    client.start_turn(&session, prompt).await.unwrap();
+    let dispose = async |directory: &Path| {
+        client.call("POST", "/instance/dispose", Some(directory), None, BOUND).await.unwrap()
+    };
+    let refused = dispose(&repo).await;
+    assert_eq!((refused.status, &refused.body["error"]["code"]), (409, &json!("backend_busy")));
+    assert_eq!(dispose(&side).await.status, 200, "nobody works there");
+    world.model().open("open");
+    client.wait_idle(&session, &repo, BOUND).await;
+    assert_eq!(client.last_turn(&session).await.unwrap().succeeded().text, "whole");
+    assert_eq!(dispose(&repo).await.status, 200);
     world.finish();
 }
 

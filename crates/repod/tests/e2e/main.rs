@@ -10,6 +10,7 @@ mod gateway;
 mod launch;
 mod many;
 mod registry;
+mod sdk;
 mod shim;
 mod sleep;
 mod stop;

@@ -1,7 +1,7 @@
 //! Under the name `opencode`: what is led to the repo's backend, and what becomes the real binary.
 
-use crate::{BOUND, builder, ensure, oc, pid, ps, world};
-use repod_testkit::{Script, World, proc};
+use crate::{BOUND, backends, builder, ensure, oc, ps, world};
+use repod_testkit::{Script, World, wait_until};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
@@ -17,18 +17,18 @@ exit 7
 "#;
 
 /// The shim, installed where it is by default.
-fn shim(world: &World) -> PathBuf {
+pub(crate) fn shim(world: &World) -> PathBuf {
     world.repod(["shim", "install"]).ok();
     world.repod_home().join("shim/opencode")
 }
 
-fn executable(path: &Path, text: &str) {
+pub(crate) fn executable(path: &Path, text: &str) {
     fs_err::create_dir_all(path.parent().unwrap()).unwrap();
     fs_err::write(path, text).unwrap();
     fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-fn path_of(dirs: &[&Path]) -> OsString {
+pub(crate) fn path_of(dirs: &[&Path]) -> OsString {
     let old = std::env::var_os("PATH").unwrap();
     let dirs = dirs.iter().map(|dir| dir.to_path_buf());
     std::env::join_paths(dirs.chain(std::env::split_paths(&old))).unwrap()
@@ -39,7 +39,7 @@ fn lines(output: &str, kind: &str) -> Vec<String> {
 }
 
 /// OpenCode's files in the user's own directories that only a runtime makes.
-fn user_s_database(world: &World) -> bool {
+pub(crate) fn user_s_database(world: &World) -> bool {
     world.home().join(".local/share/opencode/opencode.db").exists()
 }
 
@@ -106,7 +106,15 @@ fn what_is_the_user_s_own_becomes_the_real_binary() {
         }
     }
     assert_eq!(call(&["--version"]).stdout, "1.18.33\n");
-    assert_eq!(call(&["acp"]).code, 1);
+    let acp = call(&["acp"]);
+    assert_eq!((acp.code, acp.stdout.as_str()), (1, ""), "{acp:?}");
+    assert!(acp.stderr.contains("does not serve the Agent Client Protocol yet"), "{acp:?}");
+
+    // The terminal is the user's own.
+    executable(&bin.join("opencode"), "#!/bin/sh\n[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && exit 9\n");
+    let line = format!("{} auth login", shim.display());
+    let cmd = world.command("script").args(["-qefc", &line, "/dev/null"]).env("PATH", &path);
+    assert_eq!(cmd.env_remove("REPOD_OPENCODE").run().code, 9);
 
     // A wrapper that finds the shim instead of OpenCode: an error, not a loop.
     executable(&bin.join("opencode"), "#!/bin/sh\nexec opencode \"$@\"\n");
@@ -202,6 +210,102 @@ async fn data_commands_show_what_the_repo_s_backend_has() {
     world.finish();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn data_commands_write_where_the_repo_s_backend_reads() {
+    let config = json!({
+        "mcp": { "notes": { "type": "local", "command": ["true"], "enabled": false } },
+        "agent": { "scribe": { "description": "writes", "mode": "subagent" } },
+    });
+    let world = builder().config(config).build();
+    let shim = shim(&world);
+    let (web, api) = (world.git_repo("web"), world.git_repo("api"));
+    let client = oc(&ensure(&world, &web));
+    let turn = client.turn(&web, Script::new().text("ok").prompt("hello")).await.unwrap();
+    let session = turn.succeeded().session;
+    let call = |dir: &Path, args: &[&str]| world.command(&shim).args(args).dir(dir).ok().stdout;
+    let file = world.root().join("session.json");
+    fs_err::write(&file, call(&web, &["export", &session])).unwrap();
+    call(&api, &["import", file.to_str().unwrap()]);
+    let endpoint = ensure(&world, &api);
+    let found = oc(&endpoint).messages(&session).await.unwrap();
+    assert!(format!("{found:?}").contains("hello"), "{found:?}");
+
+    let database = world.layout().repo(&endpoint.repo_id).dir().join("data/opencode/opencode.db");
+    assert_eq!(call(&api, &["db", "path"]).trim_end(), database.to_str().unwrap());
+    let count = call(&api, &["db", "--format", "json", "select count(*) as n from session"]);
+    assert!(count.contains("\"n\": 1") || count.contains("\"n\":1"), "{count}");
+    call(&api, &["session", "delete", &session]);
+    assert!(!call(&api, &["session", "list", "--format", "json"]).contains(&session));
+    assert!(call(&web, &["session", "list", "--format", "json"]).contains(&session));
+    // What the user has configured for all repositories is there as well.
+    assert!(call(&api, &["agent", "list"]).contains("scribe (subagent)"));
+    assert!(call(&api, &["mcp", "list"]).contains("notes"));
+    assert!(!user_s_database(&world));
+    world.finish();
+}
+
+#[test]
+fn the_user_s_own_commands_are_the_real_ones_on_the_user_s_own_data() {
+    let world = world();
+    let shim = shim(&world);
+    let repo = world.git_repo("web");
+    let data = world.home().join(".local/share/opencode");
+    fs_err::create_dir_all(&data).unwrap();
+    let login = json!({ "scripted": { "type": "api", "key": "x" } });
+    fs_err::write(data.join("auth.json"), login.to_string()).unwrap();
+    for args in [
+        &["auth", "list"][..],
+        &["completion"],
+        &["upgrade", "--help"],
+        &["uninstall", "--dry-run", "--force", "--keep-data"],
+        &["debug", "nonsense"],
+        &["nonsense"],
+    ] {
+        let call = |program: &Path| {
+            let output = world.command(program).args(args).dir(&repo).stdin("").run();
+            (output.code, output.stdout, output.stderr)
+        };
+        // The first time it makes its database, and says so.
+        call(world.opencode());
+        let (real, through) = (call(world.opencode()), call(&shim));
+        assert_eq!(through, real, "{args:?}");
+        assert_eq!(real.1.contains("1 credentials"), args[0] == "auth", "{real:?}");
+        assert_eq!(real.0 != 0, args[0] == "debug", "{real:?}");
+    }
+    assert!(world.processes().is_empty(), "no daemon for these");
+    world.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bare_opencode_is_a_terminal_on_the_backend() {
+    let world = world();
+    let shim = shim(&world);
+    let repo = world.git_repo("web");
+    ensure(&world, &repo);
+    for (dir, arg) in [(&*repo, ""), (world.root(), "src/web"), (world.root(), "--project=src/web")]
+    {
+        let line = format!("stty rows 24 cols 100; exec {} {arg}", shim.display());
+        let cmd = world.command("script").args(["-qefc", &line, "/dev/null"]).dir(dir);
+        let terminal = cmd.env("TERM", "xterm-256color").spawn();
+        let attached = async || (ps(&world)[0].clients >= Some(1)).then_some(());
+        wait_until("the terminal", BOUND, attached).await;
+        let all = world.processes();
+        let expected = format!("--dir {}", repo.display());
+        assert!(
+            all.iter()
+                .any(|p| p.cmdline.contains("attach http://") && p.cmdline.contains(&expected)),
+            "{all:?}"
+        );
+        assert_eq!(backends(&world).len(), 1);
+        terminal.handle().terminate().unwrap();
+        terminal.wait(BOUND);
+        let left = async || (ps(&world)[0].clients == Some(0)).then_some(());
+        wait_until("its end", BOUND, left).await;
+    }
+    assert!(!user_s_database(&world));
+    world.finish();
+}
+
 #[test]
 fn repod_run_puts_it_first_on_the_path() {
     let world = world();
@@ -209,62 +313,5 @@ fn repod_run_puts_it_first_on_the_path() {
     let cmd = world.repod(["run"]).arg(&repo).args(["--", "sh", "-c", "command -v opencode"]);
     let shim = world.repod_home().join("shim/opencode");
     assert_eq!(cmd.ok().stdout.trim_end(), shim.to_str().unwrap());
-    world.finish();
-}
-
-/// An unmodified SDK: `createOpencode()` `count` times at once in the current directory.
-fn sdk(world: &World, shim: &Path, dir: &Path, count: u32) -> repod_testkit::world::Running {
-    let sdk = std::env::var_os("REPOD_SDK")
-        .expect("no SDK to test with: run ./test, which fetches it, or set REPOD_SDK");
-    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/sdk.mjs");
-    let path = path_of(&[shim.parent().unwrap()]);
-    let cmd = world.command("node").arg(program).arg(sdk).arg(count.to_string());
-    cmd.dir(dir).env("PATH", path).spawn()
-}
-
-/// Without a capability URL (the gateway gives it) the shim must say so; with one, SDK programs must
-/// work as they are.
-#[test]
-fn sdk_programs_work_unchanged() {
-    let world = builder().env("OPENCODE_CONFIG_CONTENT", "{}").build();
-    let shim = shim(&world);
-    let repos: Vec<_> = (0..10).map(|n| world.git_repo(&format!("r{n}"))).collect();
-    let endpoint = ensure(&world, &repos[0]);
-    let serve = || {
-        let cmd = world.command(&shim).args(["serve", "--hostname=127.0.0.1", "--port=4096"]);
-        cmd.dir(&repos[0]).env("OPENCODE_CONFIG_CONTENT", r#"{"username":"x"}"#)
-    };
-    // Requests without a directory would go to the main worktree.
-    let worktree = world.worktree(&repos[0], "side");
-    let output = world.command(&shim).arg("serve").dir(&worktree).run();
-    assert_eq!((output.code, output.stdout.as_str()), (2, ""), "{output:?}");
-    assert!(output.stderr.contains(worktree.to_str().unwrap()), "{output:?}");
-    let Some(url) = &endpoint.capability_url else {
-        let output = serve().run();
-        assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{output:?}");
-        assert!(output.stderr.contains("carries its own credential"), "{output:?}");
-        world.finish();
-        return;
-    };
-    let running = serve().spawn();
-    let line = running.wait_line("the SDK's line", BOUND, |line| line.contains("listening"));
-    assert_eq!(line, format!("opencode server listening on {url}"));
-    let said = running.stderr();
-    assert!(said.contains("--port=4096") && said.contains("OPENCODE_CONFIG_CONTENT"), "{said}");
-    running.handle().terminate().unwrap();
-    assert_eq!(running.wait(BOUND).code, 0);
-    assert!(proc::start_time(pid(&endpoint)).is_some(), "the backend stays");
-
-    // Ten at once in one repository, then one each in ten, all cold but the first.
-    let in_one: Vec<Value> = sdk(&world, &shim, &repos[0], 10).wait(BOUND).ok().ndjson();
-    assert_eq!(in_one.len(), 10);
-    assert!(in_one.iter().all(|server| server["url"] == url.as_str()), "{in_one:?}");
-    let in_ten: Vec<_> = repos.iter().map(|repo| sdk(&world, &shim, repo, 1)).collect();
-    for (program, repo) in in_ten.into_iter().zip(&repos) {
-        let servers: Vec<Value> = program.wait(BOUND).ok().ndjson();
-        assert_eq!(servers[0]["directory"], repo.to_str().unwrap());
-    }
-    assert_eq!(crate::backends(&world).len(), 10);
-    assert_eq!(pid(&ensure(&world, &repos[0])), pid(&endpoint));
     world.finish();
 }

@@ -2,6 +2,7 @@
 //! can be made exactly.
 
 mod faults;
+mod handles;
 mod passing;
 mod refusing;
 
@@ -153,4 +154,40 @@ async fn echo(mut talk: Talk) {
         let length = head.len();
         talk.say(&format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{head}")).await;
     }
+}
+
+/// A stream that goes on, a WebSocket that is open, a request without an answer yet.
+async fn lasting(mut talk: Talk) {
+    let head = talk.hear("\r\n\r\n").await;
+    if head.contains("upgrade: websocket") {
+        talk.say("HTTP/1.1 101 x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nopen").await;
+    } else if head.starts_with("GET /stream") {
+        talk.say("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nopen\r\n").await;
+    }
+    talk.hear("never").await;
+}
+
+/// One of each, under this prefix of the path.
+async fn open_three(stage: &Stage, prefix: &str, header: &str) -> [Talk; 3] {
+    let before = stage.fake.handle.clients().all();
+    let open = async |path: &str, more: &str, mark: &str| {
+        let mut talk = stage.connect().await;
+        let head = format!("GET {prefix}/{path} HTTP/1.1\r\nhost: localhost\r\n{header}\r\n");
+        talk.say(&format!("{head}{more}\r\n")).await;
+        assert!(talk.hear(mark).await.ends_with(mark));
+        talk
+    };
+    let socket = "connection: upgrade\r\nupgrade: websocket\r\n";
+    let three = [
+        open("stream", "", "open").await,
+        open("socket", socket, "open").await,
+        open("x", "", "").await,
+    ];
+    wait_for_clients(stage, before + 3).await;
+    three
+}
+
+async fn wait_for_clients(stage: &Stage, count: usize) {
+    let there = async || (stage.fake.handle.clients().all() == count).then_some(());
+    repod_testkit::wait_until("the clients", BOUND, there).await;
 }

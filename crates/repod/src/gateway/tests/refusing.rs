@@ -1,6 +1,6 @@
 //! What is refused before the backend hears of it.
 
-use super::{Stage, echo};
+use super::{Stage, echo, lasting, open_three, wait_for_clients};
 use std::sync::atomic::Ordering;
 
 #[tokio::test]
@@ -67,6 +67,26 @@ async fn old_credentials_are_worth_nothing_after_a_rotation() {
     assert!(stage.ask_as("GET /", &old).await.starts_with("HTTP/1.1 401"));
     assert!(stage.ask_as(&format!("GET /~{token}/"), "").await.starts_with("HTTP/1.1 401"));
     assert!(stage.ask("GET /", "").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn what_was_opened_with_credentials_that_are_replaced_ends_with_them() {
+    // A stream that goes on, a WebSocket that is open, a request without an answer yet.
+    let (stage, _) = Stage::before(lasting).await;
+    let basic = format!("authorization: Basic {}", stage.basic());
+    let talks = open_three(&stage, "", &basic).await;
+    let mut idle = stage.connect().await;
+    idle.say("GET /~0/x HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    assert!(idle.hear("\r\n\r\n").await.starts_with("HTTP/1.1 401"));
+    // What else changes ends nothing.
+    stage.fake.change(|record| record.warnings.push("x".into()));
+    assert_eq!(stage.fake.handle.clients().all(), 3);
+    stage.fake.change(|record| record.rotate().unwrap());
+    for mut talk in talks {
+        talk.rest().await;
+    }
+    idle.rest().await;
+    wait_for_clients(&stage, 0).await;
 }
 
 #[tokio::test]
