@@ -1,6 +1,7 @@
 //! finish: bodies pass through piece by piece, and when one has ended its connection goes back to
 //! the pool and its client is no longer counted.
 
+use super::patient::Arriving;
 use super::upstream::{Connection, Upstream};
 use crate::backend::ClientGuard;
 use crate::hub::Reader;
@@ -23,7 +24,7 @@ pub(super) enum GateBody {
 }
 
 /// The body of a request on its way to the backend.
-pub(super) type Sent = http_body_util::Either<Incoming, Empty<Bytes>>;
+pub(super) type Sent = http_body_util::Either<Arriving, Empty<Bytes>>;
 
 /// A body that is passed on.
 pub(super) struct Passing {

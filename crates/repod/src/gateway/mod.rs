@@ -10,8 +10,11 @@ mod cors;
 mod credential;
 mod events;
 mod forward;
+mod framing;
+mod guests;
 mod hold;
 mod listener;
+mod patient;
 mod peer;
 mod prepare;
 mod refuse;
@@ -29,10 +32,12 @@ use crate::settings;
 use body::GateBody;
 use cors::Cors;
 use forward::Broken;
+use guests::Guests;
 use hold::Held;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
-use peer::Peer;
+use listener::{Limits, Visitor};
+use patient::Arriving;
 use refuse::{Reason, Refusal, Refusals};
 use route::{Kind, Route};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -42,12 +47,13 @@ use upstream::Upstream;
 /// What the endpoints of all repos have in common.
 pub(crate) struct Gateway {
     settings: settings::Gateway,
+    limits: Limits,
     refusals: Arc<Refusals>,
 }
 
 impl Gateway {
     pub(crate) fn new(settings: settings::Gateway) -> Self {
-        Self { settings, refusals: Arc::default() }
+        Self { settings, limits: Limits::default(), refusals: Arc::default() }
     }
 
     /// Serves a repo's endpoint until the repo is no longer managed.
@@ -55,6 +61,7 @@ impl Gateway {
         let gate = Arc::new(Gate {
             gateway: Arc::clone(self),
             handle,
+            guests: Guests::new(self.limits.strangers, self.limits.known),
             held: Held::default(),
             upstream: Mutex::new(None),
             hub: OnceLock::new(),
@@ -74,6 +81,7 @@ struct Gate {
     gateway: Arc<Gateway>,
     /// Weak: an endpoint does not keep a repo managed.
     handle: WeakHandle,
+    guests: Arc<Guests>,
     held: Held,
     /// The way to the current generation, made when it is first needed.
     upstream: Mutex<Option<Arc<Upstream>>>,
@@ -112,9 +120,13 @@ struct Visit {
 }
 
 /// One request; whatever goes wrong becomes an answer here and nowhere else.
-async fn answer(gate: &Arc<Gate>, peer: Peer, request: Request<Incoming>) -> Response<GateBody> {
+async fn answer(
+    gate: &Arc<Gate>,
+    visitor: &Visitor,
+    request: Request<Incoming>,
+) -> Response<GateBody> {
     let cors = Cors::of(request.headers(), &gate.settings().origins);
-    let response = match phases(gate, peer, &cors, request).await {
+    let response = match phases(gate, visitor, &cors, request).await {
         Ok(response) => response,
         Err(refusal) => {
             gate.gateway.refusals.count(refusal.reason());
@@ -126,7 +138,7 @@ async fn answer(gate: &Arc<Gate>, peer: Peer, request: Request<Incoming>) -> Res
 
 async fn phases(
     gate: &Arc<Gate>,
-    peer: Peer,
+    visitor: &Visitor,
     cors: &Cors,
     mut request: Request<Incoming>,
 ) -> Result<Response<GateBody>, Refusal> {
@@ -134,11 +146,15 @@ async fn phases(
         return Err(Refusal::new(Reason::Gone, "this repo is no longer managed"));
     };
     let route = Route::of(&request)?;
-    authorise::surroundings(peer, cors, &request)?;
+    authorise::surroundings(visitor.peer, cors, &request)?;
     if let Some(preflight) = cors.preflight(&request) {
         return Ok(preflight);
     }
     authorise::credentials(&handle.view(), &route, &request)?;
+    if !visitor.guest.introduce().await {
+        return Err(Refusal::new(Reason::Crowded, "too many connections are open"));
+    }
+    framing::check(&request, route.kind)?;
     let deadline = Instant::now() + gate.settings().hold_timeout;
     let visit = Visit { gate: Arc::clone(gate), client: handle.client(), handle, deadline };
     match route.kind {
@@ -163,9 +179,11 @@ async fn exchange(
 ) -> Result<Response<GateBody>, Refusal> {
     let size = prepare::announced(&request);
     prepare::request(&mut request, &route);
+    framing::keep_chunks(&mut request);
     let again = prepare::repeatable(&request);
     let mut retried = false;
-    let mut request = request.map(body::Sent::Left);
+    let body_limit = visit.gate.gateway.limits.body;
+    let mut request = request.map(|body| body::Sent::Left(Arriving::new(body, body_limit)));
     loop {
         let upstream = hold::hold(&visit, size).await?;
         match forward::forward(&upstream, request).await {

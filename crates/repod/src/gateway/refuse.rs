@@ -2,6 +2,7 @@
 //! Each is counted by reason.
 
 use super::body::GateBody;
+use super::patient::Unfinished;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 use repod_proto::{ApiError, ErrorBody, ErrorCode};
@@ -49,6 +50,10 @@ reasons! {
     ClosedRoute = "closed_route", Forbidden, "client";
     /// Not a request that can be passed on.
     Malformed = "malformed", InvalidRequest, "client";
+    /// A connection that let nobody in within the time for that, or a body that stopped coming.
+    TooSlow = "too_slow", InvalidRequest, "client";
+    /// More connections than are served; or one without credentials that had to make room.
+    Crowded = "crowded", Overloaded, "repod";
     /// More is held already than may be.
     HoldFull = "hold_full", Overloaded, "repod";
     /// Held as long as it may be.
@@ -97,8 +102,18 @@ impl Refusal {
         Self { reason: Reason::NoBackend, error: Box::new(error), retry_after: Some(5) }
     }
 
-    /// An exchange that broke off: it is not known what the backend did with it.
+    /// An exchange that broke off. Where the client's own body did, it has been told to the backend
+    /// by the end of the connection; else it is not known what the backend did with it.
     pub(super) fn broke(error: &hyper::Error) -> Self {
+        match std::error::Error::source(error).and_then(|source| source.downcast_ref()) {
+            Some(late @ Unfinished::Stalled) => {
+                return Self::new(Reason::TooSlow, late.to_string());
+            }
+            Some(bad @ Unfinished::Broken(_)) => {
+                return Self::new(Reason::Malformed, bad.to_string());
+            }
+            None => {}
+        }
         let message = format!("the backend broke off before it answered: {error}");
         Self::new(Reason::Broke, message).hint("what was asked may or may not have been done")
     }
@@ -148,6 +163,10 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if [Reason::Malformed, Reason::TooSlow, Reason::Crowded].contains(&self.reason) {
+            // What follows on this connection may not be what it looks like, or has no place.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Basic realm=\"repod\", charset=\"UTF-8\"");
             headers.insert(header::WWW_AUTHENTICATE, challenge);

@@ -3,9 +3,13 @@
 
 mod faults;
 mod passing;
+mod recording;
 mod refusing;
+mod slow;
+mod smuggling;
+mod suite;
 
-use super::{Gateway, Patience, open};
+use super::{Gateway, Limits, Patience, open};
 use crate::backend::fake::Fake;
 use crate::settings;
 use base64::Engine as _;
@@ -30,8 +34,13 @@ impl Stage {
     }
 
     async fn holding(hold_timeout: Duration) -> Self {
+        Self::within(hold_timeout, Limits::default()).await
+    }
+
+    async fn within(hold_timeout: Duration, limits: Limits) -> Self {
         let origins = vec!["https://app.example".to_owned()];
-        let gateway = Arc::new(Gateway::new(settings::Gateway { hold_timeout, origins }));
+        let gateway = Gateway::new(settings::Gateway { hold_timeout, origins });
+        let gateway = Arc::new(Gateway { limits, ..gateway });
         let door = open(None, Patience::new()).await.unwrap();
         let port = door.port;
         let fake = Fake::new(port);
