@@ -10,6 +10,7 @@ mod fault;
 mod fleet;
 mod gateway;
 mod hub;
+mod metrics;
 mod ops;
 mod output;
 mod registry;

@@ -1,10 +1,11 @@
 //! Who is connected to an endpoint, and who has to go when it gets crowded.
 //!
 //! Anybody on the machine can open connections, and keep them open by saying little. So those that
-//! have not shown the endpoint's secret have a few places of their own, which the newest gets: the
-//! oldest of them goes. Connections that have shown it keep theirs; when there are too many, the
+//! have not shown the endpoint's secret have places of their own, which go to the newest: the oldest
+//! of them leaves, once it has had time to say who it is. Connections that have shown it keep theirs; when there are too many, the
 //! ones that were used least recently are asked to end after the request they serve, if any.
 
+use super::listener::Limits;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,8 +17,7 @@ const ROOM_LIMIT: Duration = Duration::from_secs(1);
 
 /// The connections of one endpoint.
 pub(super) struct Guests {
-    strangers_max: usize,
-    known_max: usize,
+    limits: Limits,
     book: Mutex<Book>,
     left: Notify,
 }
@@ -26,8 +26,13 @@ pub(super) struct Guests {
 struct Book {
     /// Counts connections and their uses; what is lower was earlier.
     now: u64,
-    strangers: BTreeMap<u64, Arc<Notify>>,
+    strangers: BTreeMap<u64, Stranger>,
     known: HashMap<u64, Known>,
+}
+
+struct Stranger {
+    since: Instant,
+    leave: Arc<Notify>,
 }
 
 struct Known {
@@ -52,24 +57,39 @@ pub(super) enum Leave {
 }
 
 impl Guests {
-    pub(super) fn new(strangers_max: usize, known_max: usize) -> Arc<Self> {
+    pub(super) fn new(limits: Limits) -> Arc<Self> {
         let (book, left) = (Mutex::default(), Notify::new());
-        Arc::new(Self { strangers_max, known_max, book, left })
+        Arc::new(Self { limits, book, left })
     }
 
-    /// A place for a new connection; another stranger may lose its own.
-    pub(super) fn admit(self: &Arc<Self>) -> Guest {
-        let leave = Arc::new(Notify::new());
+    /// A place for a new connection, as soon as there is one.
+    pub(super) async fn admit(self: &Arc<Self>) -> Guest {
+        loop {
+            let left = self.left.notified();
+            match self.try_admit() {
+                Ok(guest) => return guest,
+                Err(until) => drop(timeout_at(until, left).await),
+            }
+        }
+    }
+
+    /// An error says until when the oldest stranger keeps its place.
+    fn try_admit(self: &Arc<Self>) -> Result<Guest, Instant> {
+        let (now, leave) = (Instant::now(), Arc::new(Notify::new()));
         let mut book = self.book();
-        while book.strangers.len() >= self.strangers_max {
-            let Some((_, oldest)) = book.strangers.pop_first() else { break };
-            oldest.notify_one();
+        if book.strangers.len() >= self.limits.strangers
+            && let Some(oldest) = book.strangers.first_entry()
+        {
+            let until = oldest.get().since + self.limits.newcomer;
+            if now < until {
+                return Err(until);
+            }
+            oldest.remove().leave.notify_one();
         }
         book.now += 1;
         let id = book.now;
-        book.strangers.insert(id, Arc::clone(&leave));
-        drop(book);
-        Guest { guests: Arc::clone(self), id, leave }
+        book.strangers.insert(id, Stranger { since: now, leave: Arc::clone(&leave) });
+        Ok(Guest { guests: Arc::clone(self), id, leave })
     }
 
     /// Connections there are: strangers, and the others.
@@ -110,7 +130,7 @@ impl Guest {
             // Its place has gone to somebody else.
             return Some(false);
         }
-        if book.known.len() >= self.guests.known_max {
+        if book.known.len() >= self.guests.limits.known {
             let others = book.known.values_mut().filter(|known| !known.asked);
             if let Some(oldest) = others.min_by_key(|known| known.used) {
                 oldest.asked = true;
@@ -120,6 +140,8 @@ impl Guest {
         }
         book.strangers.remove(&self.id);
         book.known.insert(self.id, Known { used, leave: Arc::clone(&self.leave), asked: false });
+        drop(book);
+        self.guests.left.notify_waiters();
         Some(true)
     }
 
@@ -149,14 +171,18 @@ mod tests {
     use super::*;
     use futures_util::FutureExt as _;
 
+    fn guests(strangers: usize, known: usize, newcomer: Duration) -> Arc<Guests> {
+        Guests::new(Limits { strangers, known, newcomer, ..Limits::default() })
+    }
+
     #[tokio::test]
     async fn the_oldest_stranger_makes_room() {
-        let guests = Guests::new(2, 8);
-        let (first, second) = (guests.admit(), guests.admit());
+        let guests = guests(2, 8, Duration::ZERO);
+        let (first, second) = (guests.admit().await, guests.admit().await);
         assert!(second.introduce().await);
-        let third = guests.admit();
+        let third = guests.admit().await;
         assert_eq!((guests.count(), first.told_to_leave().now_or_never()), ((2, 1), None));
-        let fourth = guests.admit();
+        let fourth = guests.admit().await;
         assert_eq!(first.told_to_leave().now_or_never(), Some(Leave::Now));
         assert!(!first.introduce().await, "too late: its place is taken");
         assert_eq!((third.told_to_leave().now_or_never(), guests.count()), (None, (2, 1)));
@@ -165,19 +191,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_newcomer_has_time_to_say_who_it_is() {
+        let guests = guests(1, 8, Duration::from_secs(60));
+        let first = guests.admit().await;
+        let mut second = std::pin::pin!(guests.admit());
+        assert!(second.as_mut().now_or_never().is_none(), "it waits");
+        assert_eq!(first.told_to_leave().now_or_never(), None);
+        let (known, second) = tokio::join!(first.introduce(), second);
+        assert_eq!((known, guests.count()), (true, (1, 1)));
+        let mut third = std::pin::pin!(guests.admit());
+        assert!(third.as_mut().now_or_never().is_none());
+        drop(second);
+        third.await;
+    }
+
+    #[tokio::test]
     async fn who_was_not_used_for_longest_is_asked_to_end() {
-        let guests = Guests::new(8, 2);
-        let (first, second, third) = (guests.admit(), guests.admit(), guests.admit());
+        let guests = guests(8, 2, Duration::ZERO);
+        let (first, second) = (guests.admit().await, guests.admit().await);
+        let third = guests.admit().await;
         assert!(first.introduce().await && second.introduce().await && first.introduce().await);
-        let coming = async { third.introduce().await };
         let leaving = async {
             assert_eq!(second.told_to_leave().await, Leave::WhenDone);
             drop(second);
         };
-        let (came, ()) = tokio::join!(coming, leaving);
+        let (came, ()) = tokio::join!(third.introduce(), leaving);
         assert!(came);
         // Nobody leaves: it is told so.
-        let fourth = guests.admit();
+        let fourth = guests.admit().await;
         assert!(!fourth.introduce().await);
         assert_eq!(first.told_to_leave().now_or_never(), Some(Leave::WhenDone));
         assert_eq!(guests.count(), (1, 2));

@@ -40,8 +40,10 @@ const HEAD_MAX: usize = 64 * 1024;
 /// How much a client is let do, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Connections that have not shown the secret; a further one takes the place of the oldest.
+    /// Connections that have not shown the secret; a further one takes the place of the oldest,
+    /// or waits until that has had so long to show it.
     pub(super) strangers: usize,
+    pub(super) newcomer: Duration,
     /// Connections that have; see `guests` for what happens to a further one.
     pub(super) known: usize,
     /// How long a connection may take until its first request is let in.
@@ -57,7 +59,8 @@ pub(super) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            strangers: 256,
+            strangers: 1024,
+            newcomer: Duration::from_secs(1),
             known: 1024,
             introduction: Duration::from_secs(10),
             head: Duration::from_secs(60),
@@ -173,7 +176,7 @@ pub(super) async fn serve(door: Door, gate: Arc<Gate>) {
         };
         match accepted {
             Ok((stream, client)) => {
-                let guest = gate.guests.admit();
+                let guest = gate.guests.admit().await;
                 tokio::spawn(connection(stream, client, guest, Arc::clone(&gate)));
             }
             Err(error) => {

@@ -9,6 +9,7 @@ mod body;
 mod cors;
 mod credential;
 mod events;
+mod figures;
 mod forward;
 mod framing;
 mod guests;
@@ -24,6 +25,7 @@ mod tests;
 mod upgrade;
 mod upstream;
 
+pub(crate) use figures::Figures;
 pub(crate) use listener::{Door, Patience, open};
 
 use crate::backend::{ClientGuard, RepoHandle, View, WeakHandle};
@@ -40,7 +42,7 @@ use listener::{Limits, Visitor};
 use patient::Arriving;
 use refuse::{Reason, Refusal, Refusals};
 use route::{Kind, Route};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use tokio::time::Instant;
 use upstream::Upstream;
 
@@ -49,11 +51,17 @@ pub(crate) struct Gateway {
     settings: settings::Gateway,
     limits: Limits,
     refusals: Arc<Refusals>,
+    gates: Mutex<Vec<Weak<Gate>>>,
 }
 
 impl Gateway {
     pub(crate) fn new(settings: settings::Gateway) -> Self {
-        Self { settings, limits: Limits::default(), refusals: Arc::default() }
+        Self {
+            settings,
+            limits: Limits::default(),
+            refusals: Arc::default(),
+            gates: Mutex::default(),
+        }
     }
 
     /// Serves a repo's endpoint until the repo is no longer managed.
@@ -61,18 +69,15 @@ impl Gateway {
         let gate = Arc::new(Gate {
             gateway: Arc::clone(self),
             handle,
-            guests: Guests::new(self.limits.strangers, self.limits.known),
+            guests: Guests::new(self.limits),
             held: Held::default(),
             upstream: Mutex::new(None),
             hub: OnceLock::new(),
         });
+        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        gates.push(Arc::downgrade(&gate));
+        drop(gates);
         tokio::spawn(listener::serve(door, gate));
-    }
-
-    /// Requests that were refused, by reason, since the daemon started.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the metrics to come"))]
-    pub(crate) fn refusals(&self) -> &Refusals {
-        &self.refusals
     }
 }
 

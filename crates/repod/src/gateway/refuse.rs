@@ -6,6 +6,7 @@ use super::patient::Unfinished;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 use repod_proto::{ApiError, ErrorBody, ErrorCode};
+use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! reasons {
@@ -52,6 +53,8 @@ reasons! {
     Malformed = "malformed", InvalidRequest, "client";
     /// A connection that let nobody in within the time for that, or a body that stopped coming.
     TooSlow = "too_slow", InvalidRequest, "client";
+    /// A client that was gone before its request had come to an end.
+    ClientLeft = "client_left", InvalidRequest, "client";
     /// More connections than are served; or one without credentials that had to make room.
     Crowded = "crowded", Overloaded, "repod";
     /// More is held already than may be.
@@ -68,7 +71,7 @@ reasons! {
 
 /// How many requests were refused, by reason.
 #[derive(Default)]
-pub(crate) struct Refusals([AtomicU64; Reason::ALL.len()]);
+pub(super) struct Refusals([AtomicU64; Reason::ALL.len()]);
 
 impl Refusals {
     pub(super) fn count(&self, reason: Reason) {
@@ -76,8 +79,7 @@ impl Refusals {
     }
 
     /// Every reason with its count.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the metrics to come"))]
-    pub(crate) fn counts(&self) -> impl Iterator<Item = (Reason, u64)> {
+    pub(super) fn counts(&self) -> impl Iterator<Item = (Reason, u64)> {
         let count = |reason: &Reason| (*reason, self.0[*reason as usize].load(Ordering::Relaxed));
         Reason::ALL.iter().map(count)
     }
@@ -109,8 +111,13 @@ impl Refusal {
             Some(late @ Unfinished::Stalled) => {
                 return Self::new(Reason::TooSlow, late.to_string());
             }
-            Some(bad @ Unfinished::Broken(_)) => {
-                return Self::new(Reason::Malformed, bad.to_string());
+            Some(bad @ Unfinished::Broken(cause)) => {
+                let io = std::error::Error::source(cause).and_then(|it| it.downcast_ref());
+                let reason = match io.map(io::Error::kind) {
+                    Some(ErrorKind::InvalidInput | ErrorKind::InvalidData) => Reason::Malformed,
+                    _ => Reason::ClientLeft,
+                };
+                return Self::new(reason, bad.to_string());
             }
             None => {}
         }
@@ -163,7 +170,9 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if [Reason::Malformed, Reason::TooSlow, Reason::Crowded].contains(&self.reason) {
+        if [Reason::Malformed, Reason::TooSlow, Reason::ClientLeft, Reason::Crowded]
+            .contains(&self.reason)
+        {
             // What follows on this connection may not be what it looks like, or has no place.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

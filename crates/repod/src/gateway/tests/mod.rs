@@ -86,7 +86,7 @@ impl Stage {
     }
 
     fn refused(&self, name: &str) -> u64 {
-        let mut counts = self.gateway.refusals().counts();
+        let mut counts = self.gateway.refusals();
         counts.find(|(reason, _)| reason.as_str() == name).unwrap().1
     }
 }

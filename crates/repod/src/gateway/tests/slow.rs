@@ -18,7 +18,9 @@ fn get(stage: &Stage) -> String {
 
 #[tokio::test]
 async fn a_thousand_slow_heads_keep_nobody_out() {
-    let stage = stage(Limits { strangers: 64, ..Limits::default() }).await;
+    let stage =
+        stage(Limits { strangers: 64, newcomer: Duration::from_millis(20), ..Limits::default() })
+            .await;
     let mut known = stage.connect().await;
     known.say(&get(&stage)).await;
     assert!(known.hear("\r\n\r\n").await.starts_with("HTTP/1.1 200"));
