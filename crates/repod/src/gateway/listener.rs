@@ -213,7 +213,11 @@ async fn connection(stream: TcpStream, client: SocketAddr, guest: Guest, gate: A
         .serve_connection(TokioIo::new(Patient::new(stream, limits.answer)), service)
         .with_upgrades();
     tokio::pin!(served);
-    let introduced = sleep(limits.introduction);
+    // Another user will not be let in: time to read that is all there is to give.
+    let introduced = sleep(match visitor.peer {
+        Peer::Foreign(_) => limits.newcomer,
+        Peer::Ours | Peer::Unknown => limits.introduction,
+    });
     tokio::pin!(introduced);
     let mut is_new = true;
     let mut cut_now: Pin<Box<dyn Future<Output = bool> + Send>> = Box::pin(pending());
