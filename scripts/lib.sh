@@ -7,6 +7,9 @@ SDK_VERSION=1.19.3
 TYPESCRIPT_VERSION=5.9.3
 NODE_TYPES_VERSION=24.12.2
 BUN_VERSION=1.4.5
+# Its parser tests are run against the gateway.
+GUNICORN_VERSION=27.0.1
+GUNICORN_SHA256=b1514965361c8b7e8107a80aa2a92636878df1ccfac6dd204a676426e04d9e3e
 
 # The project's own folder of fetched tools; nothing outside it is installed or changed.
 TOOLS="${REPOD_TOOLS:-$PROJECT/.tools}"
@@ -96,6 +99,24 @@ fetch_bun() {
       "$package@$BUN_VERSION" >&2 || die "npm could not fetch $package@$BUN_VERSION" "is the npm registry reachable?"
   fi
   export REPOD_BUN
+}
+
+# Fetches the HTTP parser tests of a peer (gunicorn's, in its source package on PyPI), once; for tests only.
+fetch_http_cases() {
+  local dir="$TOOLS/gunicorn-$GUNICORN_VERSION"
+  if [ ! -d "$dir/tests/requests/invalid" ]; then
+    need python3 "fetching parser tests from PyPI" "apt-get install python3 python3-pip"
+    python3 -m pip --version >/dev/null 2>&1 || die "pip is missing: it is needed for fetching parser tests from PyPI" "apt-get install python3-pip"
+    say "fetching gunicorn $GUNICORN_VERSION's parser tests from PyPI (once) ..."
+    mkdir -p "$dir"
+    printf 'gunicorn==%s --hash=sha256:%s\n' "$GUNICORN_VERSION" "$GUNICORN_SHA256" >"$dir/requirements.txt"
+    timeout 300 python3 -m pip download --quiet --disable-pip-version-check --no-deps --no-binary gunicorn \
+      --require-hashes --dest "$dir" -r "$dir/requirements.txt" >&2 \
+      || die "pip could not fetch gunicorn $GUNICORN_VERSION" "is PyPI reachable?"
+    tar -xzf "$dir/gunicorn-$GUNICORN_VERSION.tar.gz" -C "$dir" --strip-components=1 \
+      "gunicorn-$GUNICORN_VERSION/tests/requests" "gunicorn-$GUNICORN_VERSION/LICENSE"
+  fi
+  export REPOD_HTTP_CASES="$dir/tests/requests"
 }
 
 # An opencode that a user has is the user's choice: REPOD_OPENCODE, then PATH; else the pinned one.

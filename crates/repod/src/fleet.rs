@@ -137,6 +137,10 @@ impl Fleet {
         self.read().iter().filter_map(row).collect()
     }
 
+    pub(crate) fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.read().len()
     }

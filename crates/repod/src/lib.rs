@@ -12,6 +12,7 @@ mod fleet;
 mod gateway;
 mod hub;
 mod keeper;
+mod metrics;
 mod ops;
 mod output;
 mod registry;

@@ -37,6 +37,7 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/gc", post(gc))
         .route("/v1/shutdown", post(shutdown))
         .route("/v1/version", get(version))
+        .route("/metrics", get(metrics))
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_route)
         .layer(middleware::from_fn(admit))
@@ -145,9 +146,17 @@ async fn version(State(daemon): App) -> Json<DaemonInfo> {
     Json(daemon.info())
 }
 
+/// What the daemon counts, as OpenMetrics text (Prometheus reads it too).
+#[utoipa::path(get, path = "/metrics",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text"), (status = "default", body = repod_proto::ErrorBody)))]
+async fn metrics(State(daemon): App) -> Result<Response, Failure> {
+    let text = crate::metrics::text(&daemon)?;
+    Ok(([(header::CONTENT_TYPE, crate::metrics::CONTENT_TYPE)], text).into_response())
+}
+
 #[derive(OpenApi)]
 #[openapi(
-    paths(ensure, ps, status, stop, hibernate, restart, gc, shutdown, version),
+    paths(ensure, ps, status, stop, hibernate, restart, gc, shutdown, version, metrics),
     components(schemas(repod_proto::StreamItem)),
     info(
         title = "repod socket API",

@@ -25,9 +25,7 @@ pub(crate) use view::{Credentials, Process, View};
 use crate::hub::Hub;
 use crate::registry::Record;
 use crate::repo::Repo;
-use activity::Activity;
-#[cfg(test)]
-use activity::Clients;
+use activity::{Activity, Clients};
 use following::Following;
 use repod_proto::{ApiError, ErrorCode, Generation, Home};
 use repod_supervisor::files::LockFile;
@@ -237,7 +235,6 @@ impl RepoHandle {
     }
 
     /// Requests and streams in flight.
-    #[cfg(test)]
     pub(crate) fn clients(&self) -> Clients {
         self.usage.activity.clients()
     }
@@ -250,6 +247,11 @@ impl RepoHandle {
     /// Its event hub.
     pub(crate) fn hub(&self) -> &Hub {
         self.usage.following.hub()
+    }
+
+    /// The same, if there is one yet.
+    pub(crate) fn known_hub(&self) -> Option<&Hub> {
+        self.usage.following.known()
     }
 
     /// Returns when the events of this generation are heard.

@@ -2,6 +2,7 @@
 //! the pool and its client is no longer counted.
 
 use super::handles::{Closed, Tie};
+use super::patient::Arriving;
 use super::upstream::{Connection, Upstream};
 use crate::backend::ClientGuard;
 use crate::hub::Reader;
@@ -29,7 +30,7 @@ pub(super) enum GateBody {
 pub(super) type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of a request on its way to the backend.
-pub(super) type Sent = http_body_util::Either<Incoming, Empty<Bytes>>;
+pub(super) type Sent = http_body_util::Either<Arriving, Empty<Bytes>>;
 
 /// A body that is passed on.
 pub(super) struct Passing {

@@ -30,6 +30,10 @@ pub(super) struct Held {
 struct Place<'a>(&'a Held, u64);
 
 impl Held {
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Acquire)
+    }
+
     fn enter(&self, size: u64) -> Result<Place<'_>, Refusal> {
         let requests = self.requests.fetch_add(1, Ordering::AcqRel);
         let bytes = self.bytes.fetch_add(size, Ordering::AcqRel);

@@ -1,7 +1,10 @@
 //! One loopback port per repo: chosen once, kept over daemons, served as long as the repo is managed.
 
 use super::events::Cut;
+use super::guests::{Guest, Leave};
+use super::patient::Patient;
 use super::peer::Peer;
+use super::refuse::Reason;
 use super::{Gate, answer};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -16,7 +19,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long a reader of events that was cut may take to read why.
@@ -31,12 +34,47 @@ const PORTS_FROM: u16 = 16_384;
 const TRIES: usize = 64;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
-/// Connections served at once; more wait.
-const CONNECTIONS_MAX: usize = 1024;
 /// Largest head of a request.
 const HEAD_MAX: usize = 64 * 1024;
-/// How long the head of a request may take, and how long a connection may wait for the next one.
-const HEAD_LIMIT: Duration = Duration::from_secs(60);
+
+/// How much a client is let do, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Connections that have not shown the secret; a further one takes the place of the oldest,
+    /// or waits until that has had so long to show it.
+    pub(super) strangers: usize,
+    pub(super) newcomer: Duration,
+    /// Connections that have; see `guests` for what happens to a further one.
+    pub(super) known: usize,
+    /// How long a connection may take until its first request is let in.
+    pub(super) introduction: Duration,
+    /// How long the head of a later request may take, and the wait for it.
+    pub(super) head: Duration,
+    /// How long nothing of a body may come.
+    pub(super) body: Duration,
+    /// How long a client may take nothing of its answer. Long: somebody may have stopped a terminal.
+    pub(super) answer: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            strangers: 1024,
+            newcomer: Duration::from_secs(1),
+            known: 1024,
+            introduction: Duration::from_secs(10),
+            head: Duration::from_secs(60),
+            body: Duration::from_secs(60),
+            answer: Duration::from_mins(5),
+        }
+    }
+}
+
+/// Who is at the other end of a connection.
+pub(super) struct Visitor {
+    pub(super) peer: Peer,
+    pub(super) guest: Guest,
+}
 
 /// A port that is listened on.
 pub(crate) struct Door {
@@ -129,33 +167,17 @@ fn ephemeral_from() -> Option<u16> {
 
 /// Accepts until the repo is no longer managed.
 pub(super) async fn serve(door: Door, gate: Arc<Gate>) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let gone = gate.handle.gone();
     tokio::pin!(gone);
     loop {
-        let next = async {
-            if slots.available_permits() == 0 {
-                tracing::warn!(
-                    port = door.port,
-                    "{CONNECTIONS_MAX} connections are open; more wait"
-                );
-            }
-            let slot = Arc::clone(&slots).acquire_owned().await.ok()?;
-            Some((door.listener.accept().await, slot))
-        };
-        let Some((accepted, slot)) = (tokio::select! {
-            next = next => next,
-            () = &mut gone => None,
-        }) else {
-            return;
+        let accepted = tokio::select! {
+            accepted = door.listener.accept() => accepted,
+            () = &mut gone => return,
         };
         match accepted {
             Ok((stream, client)) => {
-                let gate = Arc::clone(&gate);
-                tokio::spawn(async move {
-                    connection(stream, client, gate).await;
-                    drop(slot);
-                });
+                let guest = gate.guests.admit().await;
+                tokio::spawn(connection(stream, client, guest, Arc::clone(&gate)));
             }
             Err(error) => {
                 // Out of descriptors, most likely: back off instead of spinning.
@@ -166,18 +188,20 @@ pub(super) async fn serve(door: Door, gate: Arc<Gate>) {
     }
 }
 
-async fn connection(stream: TcpStream, client: SocketAddr, gate: Arc<Gate>) {
+async fn connection(stream: TcpStream, client: SocketAddr, guest: Guest, gate: Arc<Gate>) {
     let Ok(server) = stream.local_addr() else { return };
     let _ = stream.set_nodelay(true);
     // What was opened with credentials that are replaced ends with them.
     let rotated = gate.handle.rotated(gate.handle.view());
     tokio::pin!(rotated);
-    let peer = Peer::of(client, server).await;
+    let limits = gate.gateway.limits;
+    let refused = |reason| gate.gateway.refusals.count(reason);
+    let visitor = Arc::new(Visitor { peer: Peer::of(client, server).await, guest });
     let (cuts, mut cut) = mpsc::channel(1);
     let service = service_fn(|request| {
-        let (gate, cuts) = (Arc::clone(&gate), cuts.clone());
+        let (gate, visitor, cuts) = (Arc::clone(&gate), Arc::clone(&visitor), cuts.clone());
         async move {
-            let response = answer(&gate, peer, request).await;
+            let response = answer(&gate, &visitor, request).await;
             if let Some(signal) = response.extensions().get::<Cut>().and_then(Cut::take) {
                 // The one before belongs to an answer that has ended.
                 let _ = cuts.try_send(signal);
@@ -187,21 +211,45 @@ async fn connection(stream: TcpStream, client: SocketAddr, gate: Arc<Gate>) {
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_LIMIT)
+        .header_read_timeout(limits.head)
         .max_header_size(HEAD_MAX)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Patient::new(stream, limits.answer)), service)
         .with_upgrades();
     tokio::pin!(served);
+    // Another user will not be let in: time to read that is all there is to give.
+    let introduced = sleep(match visitor.peer {
+        Peer::Foreign(_) => limits.newcomer,
+        Peer::Ours | Peer::Unknown => limits.introduction,
+    });
+    tokio::pin!(introduced);
+    let mut is_new = true;
     let mut cut_now: Pin<Box<dyn Future<Output = bool> + Send>> = Box::pin(pending());
     loop {
         tokio::select! {
             served = &mut served => {
                 if let Err(error) = served {
+                    if error.is_parse() {
+                        refused(Reason::Malformed);
+                    }
                     tracing::debug!(%error, "a client's connection broke");
                 }
                 return;
             }
             () = &mut rotated => return,
+            () = &mut introduced, if is_new => {
+                is_new = false;
+                if visitor.guest.is_stranger() {
+                    refused(Reason::TooSlow);
+                    return;
+                }
+            }
+            leave = visitor.guest.told_to_leave() => match leave {
+                Leave::Now => {
+                    refused(Reason::Crowded);
+                    return;
+                }
+                Leave::WhenDone => served.as_mut().graceful_shutdown(),
+            },
             Some(signal) = cut.recv() => cut_now = Box::pin(signal.cut()),
             is_cut = &mut cut_now => {
                 if is_cut {

@@ -11,10 +11,14 @@ mod cors;
 mod credential;
 mod dispose;
 mod events;
+mod figures;
 mod forward;
+mod framing;
+mod guests;
 mod handles;
 mod hold;
 mod listener;
+mod patient;
 mod peer;
 mod prepare;
 mod refuse;
@@ -24,6 +28,7 @@ mod tests;
 mod upgrade;
 mod upstream;
 
+pub(crate) use figures::Figures;
 pub(crate) use listener::{Door, Patience, open};
 
 use crate::backend::{ClientGuard, RepoHandle, View, WeakHandle};
@@ -32,28 +37,38 @@ use crate::settings;
 use body::GateBody;
 use cors::Cors;
 use forward::Broken;
+use guests::Guests;
 use handles::{Closed, Handles};
 use hold::Held;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
-use peer::Peer;
+use listener::{Limits, Visitor};
+use patient::Arriving;
 use refuse::{Reason, Refusal, Refusals};
 use route::{Kind, Route};
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::time::Instant;
 use upstream::Upstream;
 
 /// What the endpoints of all repos have in common.
 pub(crate) struct Gateway {
     settings: settings::Gateway,
+    limits: Limits,
     refusals: Arc<Refusals>,
     locator: Locator,
+    gates: Mutex<Vec<Weak<Gate>>>,
 }
 
 impl Gateway {
     pub(crate) fn new(settings: settings::Gateway) -> Self {
-        Self { settings, refusals: Arc::default(), locator: Locator::default() }
+        Self {
+            settings,
+            limits: Limits::default(),
+            refusals: Arc::default(),
+            locator: Locator::default(),
+            gates: Mutex::default(),
+        }
     }
 
     /// Serves a repo's endpoint until the repo is no longer managed.
@@ -61,17 +76,15 @@ impl Gateway {
         let gate = Arc::new(Gate {
             gateway: Arc::clone(self),
             handle,
+            guests: Guests::new(self.limits),
             held: Held::default(),
             upstream: Mutex::new(None),
             handles: Handles::default(),
         });
+        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        gates.push(Arc::downgrade(&gate));
+        drop(gates);
         tokio::spawn(listener::serve(door, gate));
-    }
-
-    /// Requests that were refused, by reason, since the daemon started.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the metrics to come"))]
-    pub(crate) fn refusals(&self) -> &Refusals {
-        &self.refusals
     }
 }
 
@@ -80,6 +93,7 @@ struct Gate {
     gateway: Arc<Gateway>,
     /// Weak: an endpoint does not keep a repo managed.
     handle: WeakHandle,
+    guests: Arc<Guests>,
     held: Held,
     /// The way to the current generation, made when it is first needed.
     upstream: Mutex<Option<Arc<Upstream>>>,
@@ -122,9 +136,13 @@ struct Visit {
 }
 
 /// One request; whatever goes wrong becomes an answer here and nowhere else.
-async fn answer(gate: &Arc<Gate>, peer: Peer, request: Request<Incoming>) -> Response<GateBody> {
+async fn answer(
+    gate: &Arc<Gate>,
+    visitor: &Visitor,
+    request: Request<Incoming>,
+) -> Response<GateBody> {
     let cors = Cors::of(request.headers(), &gate.settings().origins);
-    let response = match phases(gate, peer, &cors, request).await {
+    let response = match phases(gate, visitor, &cors, request).await {
         Ok(response) => response,
         Err(refusal) => {
             gate.gateway.refusals.count(refusal.reason());
@@ -136,7 +154,7 @@ async fn answer(gate: &Arc<Gate>, peer: Peer, request: Request<Incoming>) -> Res
 
 async fn phases(
     gate: &Arc<Gate>,
-    peer: Peer,
+    visitor: &Visitor,
     cors: &Cors,
     mut request: Request<Incoming>,
 ) -> Result<Response<GateBody>, Refusal> {
@@ -144,12 +162,16 @@ async fn phases(
         return Err(Refusal::new(Reason::Gone, "this repo is no longer managed"));
     };
     let route = Route::of(&request)?;
-    authorise::surroundings(peer, cors, &request)?;
+    authorise::surroundings(visitor.peer, cors, &request)?;
     if let Some(preflight) = cors.preflight(&request) {
         return Ok(preflight);
     }
     let admitted = handle.view();
     authorise::credentials(&admitted, &route, &request)?;
+    if !visitor.guest.introduce().await {
+        return Err(Refusal::new(Reason::Crowded, "too many connections are open"));
+    }
+    framing::check(&request, route.kind)?;
     bound::name_directory(&gate.gateway.locator, handle.repo(), &route, &mut request).await?;
     let deadline = Instant::now() + gate.settings().hold_timeout;
     let tie = gate.handles.tie(route.capability.as_ref().and_then(|it| it.handle.as_ref()))?;
@@ -196,9 +218,11 @@ async fn exchange(
 ) -> Result<Response<GateBody>, Refusal> {
     let size = prepare::announced(&request);
     prepare::request(&mut request, &route);
+    framing::keep_chunks(&mut request);
     let again = prepare::repeatable(&request);
     let mut retried = false;
-    let mut request = request.map(body::Sent::Left);
+    let body_limit = visit.gate.gateway.limits.body;
+    let mut request = request.map(|body| body::Sent::Left(Arriving::new(body, body_limit)));
     loop {
         let upstream = hold::hold(&visit, size).await?;
         match forward::forward(&upstream, request).await {

@@ -64,6 +64,7 @@ pub(super) fn request<B>(request: &mut Request<B>, route: &Route) {
 pub(super) fn upgrade<B>(upgrading: &mut Request<B>, route: &Route) {
     request(upgrading, route);
     let headers = upgrading.headers_mut();
+    headers.remove(header::CONTENT_LENGTH);
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
 }

@@ -2,9 +2,11 @@
 //! Each is counted by reason.
 
 use super::body::GateBody;
+use super::patient::Unfinished;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 use repod_proto::{ApiError, ErrorBody, ErrorCode};
+use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! reasons {
@@ -55,6 +57,12 @@ reasons! {
     HandleClosed = "handle_closed", Stopped, "client";
     /// Not a request that can be passed on.
     Malformed = "malformed", InvalidRequest, "client";
+    /// A connection that let nobody in within the time for that, or a body that stopped coming.
+    TooSlow = "too_slow", InvalidRequest, "client";
+    /// A client that was gone before its request had come to an end.
+    ClientLeft = "client_left", InvalidRequest, "client";
+    /// More connections than are served; or one without credentials that had to make room.
+    Crowded = "crowded", Overloaded, "repod";
     /// More is held already than may be.
     HoldFull = "hold_full", Overloaded, "repod";
     /// Held as long as it may be.
@@ -69,7 +77,7 @@ reasons! {
 
 /// How many requests were refused, by reason.
 #[derive(Default)]
-pub(crate) struct Refusals([AtomicU64; Reason::ALL.len()]);
+pub(super) struct Refusals([AtomicU64; Reason::ALL.len()]);
 
 impl Refusals {
     pub(super) fn count(&self, reason: Reason) {
@@ -77,8 +85,7 @@ impl Refusals {
     }
 
     /// Every reason with its count.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the metrics to come"))]
-    pub(crate) fn counts(&self) -> impl Iterator<Item = (Reason, u64)> {
+    pub(super) fn counts(&self) -> impl Iterator<Item = (Reason, u64)> {
         let count = |reason: &Reason| (*reason, self.0[*reason as usize].load(Ordering::Relaxed));
         Reason::ALL.iter().map(count)
     }
@@ -108,8 +115,23 @@ impl Refusal {
         Self { reason: Reason::WrongDirectory, error: Box::new(error), retry_after: None }
     }
 
-    /// An exchange that broke off: it is not known what the backend did with it.
+    /// An exchange that broke off. Where the client's own body did, it has been told to the backend
+    /// by the end of the connection; else it is not known what the backend did with it.
     pub(super) fn broke(error: &hyper::Error) -> Self {
+        match std::error::Error::source(error).and_then(|source| source.downcast_ref()) {
+            Some(late @ Unfinished::Stalled) => {
+                return Self::new(Reason::TooSlow, late.to_string());
+            }
+            Some(bad @ Unfinished::Broken(cause)) => {
+                let io = std::error::Error::source(cause).and_then(|it| it.downcast_ref());
+                let reason = match io.map(io::Error::kind) {
+                    Some(ErrorKind::InvalidInput | ErrorKind::InvalidData) => Reason::Malformed,
+                    _ => Reason::ClientLeft,
+                };
+                return Self::new(reason, bad.to_string());
+            }
+            None => {}
+        }
         let message = format!("the backend broke off before it answered: {error}");
         Self::new(Reason::Broke, message).hint("what was asked may or may not have been done")
     }
@@ -159,6 +181,12 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if [Reason::Malformed, Reason::TooSlow, Reason::ClientLeft, Reason::Crowded]
+            .contains(&self.reason)
+        {
+            // What follows on this connection may not be what it looks like, or has no place.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Basic realm=\"repod\", charset=\"UTF-8\"");
             headers.insert(header::WWW_AUTHENTICATE, challenge);

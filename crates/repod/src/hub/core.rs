@@ -294,6 +294,10 @@ impl Core {
         self.wakers.extend(self.slots.values_mut().filter_map(|slot| slot.waker.take()));
     }
 
+    pub(super) fn readers(&self) -> usize {
+        self.slots.len()
+    }
+
     pub(super) fn activity(&self) -> Activity {
         let asked = |what: Ask| self.track.pending.values().filter(|p| p.what == what).count();
         Activity {

@@ -215,8 +215,12 @@ impl Hub {
         self.shared.with(|core| core.activity())
     }
 
+    /// Readers there are now.
+    pub(crate) fn readers(&self) -> usize {
+        self.shared.with(|core| core.readers())
+    }
+
     /// What happened so far.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for hibernation and the metrics to come"))]
     pub(crate) fn counts(&self) -> Counts {
         self.shared.with(|core| core.counts)
     }

@@ -7,6 +7,7 @@ mod daemon;
 mod ensure;
 mod faults;
 mod gateway;
+mod hostile;
 mod launch;
 mod many;
 mod registry;

@@ -4,9 +4,13 @@
 mod faults;
 mod handles;
 mod passing;
+mod recording;
 mod refusing;
+mod slow;
+mod smuggling;
+mod suite;
 
-use super::{Gateway, Patience, open};
+use super::{Gateway, Limits, Patience, open};
 use crate::backend::fake::Fake;
 use crate::settings;
 use base64::Engine as _;
@@ -31,8 +35,13 @@ impl Stage {
     }
 
     async fn holding(hold_timeout: Duration) -> Self {
+        Self::within(hold_timeout, Limits::default()).await
+    }
+
+    async fn within(hold_timeout: Duration, limits: Limits) -> Self {
         let origins = vec!["https://app.example".to_owned()];
-        let gateway = Arc::new(Gateway::new(settings::Gateway { hold_timeout, origins }));
+        let gateway = Gateway::new(settings::Gateway { hold_timeout, origins });
+        let gateway = Arc::new(Gateway { limits, ..gateway });
         let door = open(None, Patience::new()).await.unwrap();
         let port = door.port;
         let fake = Fake::new(port);
@@ -78,7 +87,7 @@ impl Stage {
     }
 
     fn refused(&self, name: &str) -> u64 {
-        let mut counts = self.gateway.refusals().counts();
+        let mut counts = self.gateway.refusals();
         counts.find(|(reason, _)| reason.as_str() == name).unwrap().1
     }
 }
