@@ -10,9 +10,13 @@ use crate::backend::{View, WeakHandle};
 use crate::hub::{CutSignal, Filter, Hub, Limits, Upstream};
 use hyper::body::Incoming;
 use hyper::{Request, Response, header};
+use jiff::{SignedDuration, Timestamp};
 use repod_proto::BackendState;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
+
+/// How long after a daemon's start the readers of the one before are expected.
+const COMING_BACK: SignedDuration = SignedDuration::from_secs(60);
 
 /// Rides on the answer to the connection, which has to end when its reader is cut.
 #[derive(Clone)]
@@ -65,17 +69,21 @@ impl Gate {
     fn hub(&self) -> &Hub {
         self.hub.get_or_init(|| {
             let (name, named) = watch::channel(None);
-            tokio::spawn(name_upstreams(self.handle.clone(), name));
+            tokio::spawn(name_upstreams(self.handle.clone(), name, self.born));
             Hub::new(named, Limits::default())
         })
     }
 }
 
 /// Tells the hub which backend there is, for as long as both are wanted.
-async fn name_upstreams(handle: WeakHandle, name: watch::Sender<Option<Upstream>>) {
+async fn name_upstreams(
+    handle: WeakHandle,
+    name: watch::Sender<Option<Upstream>>,
+    born: Timestamp,
+) {
     let Some(mut views) = handle.upgrade().map(|handle| handle.watch()) else { return };
     loop {
-        let now = upstream(&views.borrow_and_update());
+        let now = upstream(&views.borrow_and_update(), born);
         let generation = |upstream: &Option<Upstream>| upstream.as_ref().map(|it| it.generation);
         name.send_if_modified(|named| {
             let changed = generation(named) != generation(&now);
@@ -90,9 +98,19 @@ async fn name_upstreams(handle: WeakHandle, name: watch::Sender<Option<Upstream>
 }
 
 /// One that is merely slow stays named: its turns are not over.
-fn upstream(view: &View) -> Option<Upstream> {
+fn upstream(view: &View, born: Timestamp) -> Option<Upstream> {
     let lives = matches!(view.state, BackendState::Ready | BackendState::Unresponsive);
     let process = view.process.as_ref().filter(|_| lives)?;
     let password = process.password.clone();
-    Some(Upstream { generation: view.generation.0, port: process.port, password })
+    let missed_since = missed_since(&process.started_at, born);
+    Some(Upstream { generation: view.generation.0, port: process.port, password, missed_since })
+}
+
+/// A backend older than this endpoint's gate was another daemon's, whose readers come back to this
+/// one with what they have seen until then.
+fn missed_since(started_at: &str, born: Timestamp) -> Option<u64> {
+    let started: Timestamp = started_at.parse().ok()?;
+    let is_adopted = started + SignedDuration::from_secs(1) < born;
+    let is_young = Timestamp::now().duration_since(born) < COMING_BACK;
+    (is_adopted && is_young).then(|| u64::try_from(born.as_millisecond()).ok()).flatten()
 }

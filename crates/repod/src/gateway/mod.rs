@@ -58,6 +58,7 @@ impl Gateway {
             held: Held::default(),
             upstream: Mutex::new(None),
             hub: OnceLock::new(),
+            born: jiff::Timestamp::now(),
         });
         tokio::spawn(listener::serve(door, gate));
     }
@@ -79,6 +80,8 @@ struct Gate {
     upstream: Mutex<Option<Arc<Upstream>>>,
     /// Its event streams, once somebody has asked for one.
     hub: OnceLock<Hub>,
+    /// Since when the endpoint is served by this daemon.
+    born: jiff::Timestamp,
 }
 
 impl Gate {

@@ -33,6 +33,8 @@ pub(super) async fn run(
     let mut repairs = JoinSet::new();
     let mut pause = FIRST_PAUSE;
     loop {
+        let generation = upstream.borrow().as_ref().map(|backend| backend.generation);
+        shared.with(|core| core.backend_is(generation));
         let named = upstream.wait_for(Option::is_some).await.map(|named| named.clone());
         let Ok(named) = named else { return };
         let Some(backend) = named else { continue };
@@ -86,7 +88,7 @@ async fn follow(
     let Some(first) = first else { return Ok(()) };
     let first = decoder.push(&first?);
     shared.with(|core| core.counts.streams += 1);
-    gap::close(shared, &client, backend.generation, limits, repairs).await?;
+    gap::close(shared, &client, backend, limits, repairs).await?;
     publish(shared, &first).await;
     while let Some(bytes) = body.next().await {
         let events = decoder.push(&bytes?);

@@ -52,7 +52,7 @@ impl Fake {
             .route("/session/{id}/message", get(async || "[]"))
             .with_state(Arc::clone(store));
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        let upstream = Upstream { generation, port, password: "p".to_owned() };
+        let upstream = Upstream { generation, port, password: "p".to_owned(), missed_since: None };
         Self { store: Arc::clone(store), upstream, serving }
     }
 
