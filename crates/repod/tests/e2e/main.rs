@@ -9,9 +9,11 @@ mod faults;
 mod gateway;
 mod launch;
 mod many;
+mod readers;
 mod registry;
 mod shim;
 mod stop;
+mod tui;
 
 use repod_client::{Client, StartPolicy};
 use repod_proto::{Endpoint, RepoStatus, RepoSummary};
