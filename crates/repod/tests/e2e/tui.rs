@@ -1,4 +1,5 @@
 //! OpenCode's own terminal interface on an endpoint, through the death of what is behind it.
+#![expect(clippy::print_stdout, reason = "what a run saw is its figures")]
 
 use crate::{BOUND, daemon_pid, ensure, oc, pid, world};
 use repod_proto::Endpoint;
