@@ -140,7 +140,7 @@ async fn terminals_work_on_when_the_daemon_was_killed() {
     let desks = [Desk::new(&world, "a").await, Desk::new(&world, "b").await];
     let watches = desks.each_ref().map(|desk| desk.terminal.watch());
     let frozen = terminals(&world);
-    assert_eq!(frozen.len(), 2);
+    assert_eq!(frozen.len(), 4);
     frozen.iter().for_each(|process| process.stop().unwrap());
     proc::Handle::open(daemon_pid(&world)).unwrap().kill().unwrap();
     let killed = Instant::now();
@@ -172,9 +172,12 @@ async fn terminals_work_on_when_the_daemon_was_killed() {
     world.finish();
 }
 
+/// The terminals' tmux servers, which would continue what they see stopped, then the terminals.
 fn terminals(world: &World) -> Vec<proc::Handle> {
-    let processes = world.processes().into_iter();
-    // Not tmux, which names them in its own arguments.
-    let attached = processes.filter(|p| p.cmdline.contains(" attach http"));
-    attached.map(|p| proc::Handle::open(p.pid).unwrap()).collect()
+    let of = |what: &str| {
+        let processes = world.processes().into_iter();
+        let found = processes.filter(|process| process.cmdline.contains(what));
+        found.map(|process| proc::Handle::open(process.pid).unwrap()).collect::<Vec<_>>()
+    };
+    of(" new-session ").into_iter().chain(of(" attach http")).collect()
 }
