@@ -25,6 +25,7 @@ need_rust() {
   need cc "linking" "apt-get install build-essential"
 }
 need_git() { need git "finding repositories" "apt-get install git"; }
+need_tmux() { need tmux "the tests of OpenCode's terminal interface" "apt-get install tmux"; }
 need_npm() { need npm "fetching OpenCode" "apt-get install npm"; }
 
 # Whether a version is one repod supports: 1.18 or newer, not 2.

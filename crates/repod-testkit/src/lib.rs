@@ -21,6 +21,7 @@ pub mod model;
 mod oc;
 pub mod proc;
 mod script;
+pub mod terminal;
 mod wait;
 pub mod world;
 
@@ -31,5 +32,6 @@ pub use config::{
 pub use model::ModelServer;
 pub use oc::{EventStream, Oc, OcError, Prompt, Reply, ToolPart, TurnOutcome};
 pub use script::{Script, Step, ToolCall, patch_add, patch_delete, patch_update};
+pub use terminal::Terminal;
 pub use wait::wait_until;
 pub use world::World;

@@ -44,6 +44,22 @@ pub enum Kind<'a> {
         /// Whether a turn is in flight. What is not known to be idle is busy.
         busy: bool,
     },
+    /// A part of an answer was stored.
+    Part {
+        /// Its session.
+        session: Cow<'a, str>,
+        /// The part.
+        part: Cow<'a, str>,
+        /// The part's JSON while it has not ended.
+        open: Option<&'a str>,
+    },
+    /// The text of a part grew.
+    Delta {
+        /// The part.
+        part: Cow<'a, str>,
+        /// By this.
+        text: Cow<'a, str>,
+    },
     /// A session is gone.
     Deleted {
         /// The session.
@@ -139,6 +155,48 @@ struct Info<'a> {
 }
 
 #[derive(Deserialize)]
+struct Stored<'a> {
+    #[serde(borrow)]
+    part: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Part<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow, rename = "sessionID")]
+    session: Cow<'a, str>,
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    state: Option<State<'a>>,
+    #[serde(default)]
+    time: Option<Time>,
+}
+
+#[derive(Deserialize)]
+struct State<'a> {
+    #[serde(borrow)]
+    status: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Time {
+    #[serde(default)]
+    end: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct Delta<'a> {
+    #[serde(borrow, rename = "partID")]
+    part: Cow<'a, str>,
+    #[serde(borrow)]
+    field: Cow<'a, str>,
+    #[serde(borrow)]
+    delta: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
 struct Status<'a> {
     #[serde(borrow, rename = "type")]
     kind: Cow<'a, str>,
@@ -181,6 +239,14 @@ fn kind<'a>(name: &str, properties: Option<&'a RawValue>) -> Option<Kind<'a>> {
             Kind::Status { session: properties.session?, busy }
         }
         "session.idle" => Kind::Status { session: read()?.session?, busy: false },
+        "message.part.updated" => part(properties?)?,
+        "message.part.delta" => {
+            let delta: Delta<'a> = serde_json::from_str(properties?.get()).ok()?;
+            if delta.field != "text" {
+                return None;
+            }
+            Kind::Delta { part: delta.part, text: delta.delta }
+        }
         "session.deleted" => Kind::Deleted { session: read()?.session? },
         "pty.created" => Kind::Terminal { id: read()?.info?.id?, open: true },
         "pty.exited" | "pty.deleted" => Kind::Terminal { id: read()?.id?, open: false },
@@ -197,6 +263,19 @@ fn kind<'a>(name: &str, properties: Option<&'a RawValue>) -> Option<Kind<'a>> {
         }
         _ => return None,
     })
+}
+
+/// A tool is open until it has a result; an answer's text has a time, which ends. A person's has
+/// none.
+fn part(properties: &RawValue) -> Option<Kind<'_>> {
+    let raw = serde_json::from_str::<Stored<'_>>(properties.get()).ok()?.part.get();
+    let part: Part<'_> = serde_json::from_str(raw).ok()?;
+    let is_open = match &*part.kind {
+        "tool" => part.state.is_some_and(|it| matches!(&*it.status, "pending" | "running")),
+        "text" | "reasoning" => part.time.is_some_and(|time| time.end.is_none()),
+        _ => false,
+    };
+    Some(Kind::Part { session: part.session, part: part.id, open: is_open.then_some(raw) })
 }
 
 fn asked(properties: Properties<'_>, what: Ask) -> Option<Kind<'_>> {
@@ -217,6 +296,32 @@ mod tests {
         assert!(event.payload.starts_with(r#"{"id":"evt_1""#));
         let at = event.payload.as_ptr() as usize - data.as_ptr() as usize;
         assert_eq!(&data[at..at + event.payload.len()], event.payload.as_bytes());
+    }
+
+    #[test]
+    fn what_a_turn_has_begun_is_read() {
+        let read = |text: &str| {
+            let text = format!(r#"{{"payload":{text}}}"#);
+            match Event::parse(text.as_bytes()).unwrap().kind {
+                Kind::Part { open, .. } => Some(open.map(str::to_owned)),
+                _ => None,
+            }
+        };
+        let part = |rest: &str| {
+            let part = format!(r#"{{"id":"prt_1","sessionID":"ses_1",{rest}}}"#);
+            let text = format!(
+                r#"{{"type":"message.part.updated","properties":{{"part":{part},"time":1}}}}"#
+            );
+            read(&text).map(|open| open.map(|open| open == part))
+        };
+        assert_eq!(part(r#""type":"tool","state":{"status":"running"}"#), Some(Some(true)));
+        assert_eq!(part(r#""type":"tool","state":{"status":"completed"}"#), Some(None));
+        assert_eq!(part(r#""type":"text","text":"","time":{"start":1}"#), Some(Some(true)));
+        assert_eq!(part(r#""type":"text","text":"a","time":{"start":1,"end":2}"#), Some(None));
+        assert_eq!(part(r#""type":"text","text":"a person's""#), Some(None));
+        let delta = r#"{"payload":{"type":"message.part.delta","properties":{"sessionID":"ses_1","messageID":"msg_1","partID":"prt_1","field":"text","delta":"a\nb"}}}"#;
+        let expected = Kind::Delta { part: "prt_1".into(), text: "a\nb".into() };
+        assert_eq!(Event::parse(delta.as_bytes()).unwrap().kind, expected);
     }
 
     #[test]

@@ -33,6 +33,28 @@ fn mended(part: &Value, now: u64) -> Option<Value> {
     Some(part)
 }
 
+/// A part that had not ended (`json`, and the text that came since), as it should read.
+pub fn closed(json: &str, text: &str, now: u64) -> Option<Value> {
+    let mut part: Value = serde_json::from_str(json).ok()?;
+    if part["type"] == "tool" {
+        return mended(&part, now);
+    }
+    part["text"] = json!(format!("{}{text}", part["text"].as_str().unwrap_or_default()));
+    let start = part["time"]["start"].as_u64().unwrap_or(now);
+    part["time"]["end"] = json!(now.max(start));
+    Some(part)
+}
+
+/// Those of `parts` whose text `message` has less of.
+pub fn lost_texts<'a>(message: &Value, parts: &'a [Value]) -> impl Iterator<Item = &'a Value> {
+    let length = |part: &Value| part["text"].as_str().map(str::len);
+    let stored = message["parts"].as_array().cloned().unwrap_or_default();
+    parts.iter().filter(move |part| {
+        let same = stored.iter().find(|stored| stored["id"] == part["id"]);
+        same.is_some_and(|stored| length(stored) < length(part))
+    })
+}
+
 /// The durable event that ends `message`, if it is an answer begun before `before` and never
 /// ended.
 pub fn ending(message: &Value, seq: u64, before: u64, now: u64) -> Option<Value> {

@@ -76,6 +76,12 @@ impl Place<'_> {
         [error, status, idle]
     }
 
+    /// A part as it is now.
+    pub fn part(&self, session: &str, part: &Value) -> String {
+        let properties = json!({ "sessionID": session, "part": part, "time": now_millis() });
+        self.event("message.part.updated", &properties)
+    }
+
     /// How any turn ends.
     pub fn idle(&self, session: &str) -> [String; 2] {
         let status = json!({ "sessionID": session, "status": { "type": "idle" } });

@@ -2,12 +2,15 @@
 
 use super::View;
 use crate::hub::{Hub, Limits, Upstream};
+use jiff::{SignedDuration, Timestamp};
 use repod_proto::{BackendState, Generation};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
 
+/// How long after a daemon's start the readers of the one before are expected.
+const COMING_BACK: SignedDuration = SignedDuration::from_secs(60);
 /// How long the first requests to a new backend wait until its events are heard.
 const HEAR_LIMIT: Duration = Duration::from_secs(1);
 
@@ -17,18 +20,20 @@ pub(crate) struct Following {
     hub: Arc<OnceLock<Hub>>,
     follows: Arc<AtomicBool>,
     views: watch::Receiver<Arc<View>>,
+    /// Since when this daemon serves the repo.
+    born: Timestamp,
 }
 
 impl Following {
     pub(super) fn new(views: watch::Receiver<Arc<View>>) -> Self {
-        Self { hub: Arc::default(), follows: Arc::default(), views }
+        Self { hub: Arc::default(), follows: Arc::default(), views, born: Timestamp::now() }
     }
 
     /// The hub.
     pub(crate) fn hub(&self) -> &Hub {
         self.hub.get_or_init(|| {
             let (name, named) = watch::channel(None);
-            tokio::spawn(name_upstreams(self.views.clone(), name));
+            tokio::spawn(name_upstreams(self.views.clone(), name, self.born));
             Hub::new(named, Limits::default())
         })
     }
@@ -42,7 +47,7 @@ impl Following {
     pub(super) async fn follow(self) {
         self.follows.store(true, Ordering::Release);
         let mut views = self.views.clone();
-        if views.wait_for(|view| upstream(view).is_some()).await.is_ok() {
+        if views.wait_for(|view| upstream(view, self.born).is_some()).await.is_ok() {
             self.hub().follow();
         }
     }
@@ -63,9 +68,10 @@ impl Following {
 async fn name_upstreams(
     mut views: watch::Receiver<Arc<View>>,
     name: watch::Sender<Option<Upstream>>,
+    born: Timestamp,
 ) {
     loop {
-        let now = upstream(&views.borrow_and_update());
+        let now = upstream(&views.borrow_and_update(), born);
         let generation = |upstream: &Option<Upstream>| upstream.as_ref().map(|it| it.generation);
         name.send_if_modified(|named| {
             let changed = generation(named) != generation(&now);
@@ -80,10 +86,20 @@ async fn name_upstreams(
 }
 
 /// One that is merely slow stays named: its turns are not over.
-fn upstream(view: &View) -> Option<Upstream> {
+fn upstream(view: &View, born: Timestamp) -> Option<Upstream> {
     let lives = matches!(view.state, BackendState::Ready | BackendState::Unresponsive);
     let process = view.process.as_ref().filter(|_| lives)?;
-    let password = process.password.clone();
-    let (generation, fresh) = (view.generation.0, !view.adopted);
-    Some(Upstream { generation, port: process.port, password, fresh })
+    Some(Upstream {
+        generation: view.generation.0,
+        port: process.port,
+        password: process.password.clone(),
+        fresh: !view.adopted,
+        missed_since: view.adopted.then(|| missed_since(born)).flatten(),
+    })
+}
+
+/// The readers of the daemon before come back to this one with what they have seen until then.
+fn missed_since(born: Timestamp) -> Option<u64> {
+    let is_young = Timestamp::now().duration_since(born) < COMING_BACK;
+    is_young.then(|| u64::try_from(born.as_millisecond()).ok()).flatten()
 }

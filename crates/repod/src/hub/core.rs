@@ -28,6 +28,10 @@ pub(super) struct Core {
     lonely: Option<Instant>,
     pub(super) track: Track,
     recent: Recent,
+    /// The last ordinary event that had an id, and its number.
+    last: Option<(String, u64)>,
+    /// Until when a new reader is told again what it may have missed.
+    welcome: Option<Instant>,
     /// The last heartbeat, as `/global/event` and `/event` have it.
     beat: [Bytes; 2],
     pub(super) counts: Counts,
@@ -101,6 +105,8 @@ impl Core {
             lonely: Some(Instant::now()),
             track: Track::default(),
             recent: Recent::default(),
+            last: None,
+            welcome: None,
             beat: [Bytes::new(), Bytes::new()],
             counts: Counts::default(),
             stand: Stand::default(),
@@ -132,12 +138,22 @@ impl Core {
         self.track.note(&event);
         self.counts.events += 1;
         let number = self.ring.next();
+        let is_sync = matches!(event.kind, Kind::Sync { .. });
+        if self.welcome.is_some() {
+            match (&event.id, &self.last) {
+                // Its `sync` copy says of an event that it is durable.
+                (Some(id), Some((last, at))) if is_sync && *last == **id => {
+                    self.ring.set_durable(*at);
+                }
+                (Some(id), _) if !is_sync => self.last = Some((id.to_string(), number)),
+                _ => {}
+            }
+        }
         let id = self.id(number);
         let header = "id: \ndata: ".len() + id.len();
         let start = header + (event.payload.as_ptr() as usize - data.as_ptr() as usize);
         let payload = start..start + event.payload.len();
         let directory = event.directory.as_deref().map(Box::from);
-        let is_sync = matches!(event.kind, Kind::Sync { .. });
         let frame = sse::encode(&id, &data);
         self.ring.push(Logged::new(directory, is_sync, frame, payload));
         self.offer(number);
@@ -194,7 +210,10 @@ impl Core {
         };
         let mut first = vec![server_event("server.connected", &filter)];
         let cursor = match last_event_id.map(|id| self.behind(id)) {
-            None => self.ring.next(),
+            None => {
+                first.extend(self.missed(&filter));
+                self.ring.next()
+            }
             Some(Ok(cursor)) => cursor,
             Some(Err(reason)) => {
                 first.push(sse::comment(&format!("{reason}; events before this point are lost")));
@@ -209,6 +228,39 @@ impl Core {
         let slot = Slot { filter, cursor, waker, has_beat, is_cut, severed };
         self.slots.insert(self.next_slot, slot);
         (self.next_slot, signal, first)
+    }
+
+    /// New readers are told again, for so long, what they may have missed.
+    pub(super) fn welcome(&mut self, within: Option<Duration>) {
+        self.welcome = within.map(|within| Instant::now() + within);
+    }
+
+    /// What a reader may have missed that comes back after a daemon died, without saying where it
+    /// was: durable events, which may come twice, and who is busy.
+    fn missed(&self, filter: &Filter) -> Vec<Bytes> {
+        if self.welcome.is_none_or(|until| Instant::now() > until) {
+            return Vec::new();
+        }
+        let wanted = |event: &Logged| event.is_durable && filter.lets_pass(event);
+        let events =
+            self.ring.iter().filter(|(_, event)| wanted(event)).map(
+                |(number, event)| match filter {
+                    Filter::Global => event.whole(),
+                    Filter::Directory(_) => event.unwrapped(&self.id(number)),
+                },
+            );
+        let states = self.track.sessions.iter().filter_map(|(id, session)| {
+            let [idle, _] = session.place().idle(id);
+            let state = if session.busy { session.place().busy(id) } else { idle };
+            match filter {
+                Filter::Global => Some(sse::encode_plain(&state)),
+                Filter::Directory(wanted) if *wanted == session.directory => {
+                    Some(sse::encode_plain(Event::parse(state.as_bytes())?.payload))
+                }
+                Filter::Directory(_) => None,
+            }
+        });
+        events.chain(states).collect()
     }
 
     /// The number behind an id, or why there is none.
@@ -286,6 +338,16 @@ impl Core {
         if self.stand.generation.is_some() && self.stand.ended_at.is_none() {
             self.stand.ended_at = Some(told::now_millis());
         }
+    }
+
+    /// Notes which backend there is. With one that is gone its turns are, whether or not another
+    /// one follows: readers are told now, and the database is mended when one does.
+    pub(super) fn backend_is(&mut self, generation: Option<u64>) {
+        if self.stand.generation.is_none() || self.stand.generation == generation {
+            return;
+        }
+        let busy: Vec<_> = self.track.busy().map(|(id, s)| (id.clone(), s.clone())).collect();
+        self.interrupt(&busy, self.stand.ended_at.unwrap_or_else(told::now_millis));
     }
 
     /// Ends all readers, after what they have not read yet.

@@ -39,16 +39,28 @@ pub(super) async fn close(
     repairs: &mut JoinSet<()>,
 ) -> Result<(), ProbeError> {
     let generation = backend.generation;
+    let first = shared.with(|core| core.stand.generation.is_none());
+    let missed = backend.missed_since.filter(|_| first);
     let stand = shared.with(|core| {
         if core.stand.began_at == 0 {
-            core.stand.began_at = told::now_millis();
+            core.stand.began_at = missed.map_or_else(told::now_millis, |it| it - MARGIN_MS);
+            core.welcome(missed.map(|_| limits.welcome));
         }
         core.stand
     });
+    let died = stand.generation.is_some_and(|old| old != generation);
+    // Beside the rest, because people look at what never ends. What both tell is told once.
+    let sick = shared.with(|core| if died { core.sick.clone() } else { HashMap::new() });
+    if !sick.is_empty() {
+        repairs.spawn(repair::run(Arc::clone(shared), client.clone(), sick));
+    }
     let asked = async {
         match stand.generation {
-            None => Ok(Vec::new()),
-            Some(_) => catch_up(shared, client, stand).await,
+            None if missed.is_none() => Ok(Vec::new()),
+            _ => {
+                catch_up(shared, client, Stand { ended_at: stand.ended_at.or(missed), ..stand })
+                    .await
+            }
         }
     };
     let asked = tokio::time::timeout(limits.gap, asked).await;
@@ -62,31 +74,22 @@ pub(super) async fn close(
             Vec::new()
         }
     };
-    let died = stand.generation.is_some_and(|old| old != generation);
-    let before = stand.ended_at.unwrap_or_else(told::now_millis);
-    let (busy, sick) = shared.with(|core| {
-        let busy: Vec<_> = core.track.busy().map(|(id, s)| (id.clone(), s.clone())).collect();
+    let busy = shared.with(|core| {
+        // Its turns are seen as they begin; what the one before left is over.
+        core.stand.known |= died || (first && backend.fresh);
         if died {
-            core.interrupt(&busy, before);
             core.track.terminals.clear();
-            // Its turns are seen as they begin; what the one before left is over.
-            core.stand.known = true;
-        } else if stand.generation.is_none() {
-            core.stand.known = backend.fresh;
         }
         core.stand.generation = Some(generation);
         core.stand.ended_at = None;
-        (busy, if died { core.sick.clone() } else { HashMap::new() })
+        core.track.busy().map(|(id, s)| (id.clone(), s.clone())).collect::<Vec<_>>()
     });
     if stand.generation.is_none() && !backend.fresh {
         repairs.spawn(first_looks(Arc::clone(shared), client.clone(), generation));
     }
-    if !sick.is_empty() {
-        repairs.spawn(repair::run(Arc::clone(shared), client.clone(), sick));
-    }
     let states = states_of(client, busy.iter().chain(&touched));
     let states = tokio::time::timeout(STATES_LIMIT, states).await.unwrap_or_default();
-    shared.with(|core| core.correct(&busy, &touched, &states, died));
+    shared.with(|core| core.correct(&busy, &touched, &states, missed.is_some()));
     Ok(())
 }
 
@@ -212,7 +215,7 @@ impl Core {
     }
 
     /// Tells that these turns died with their backend, and that nobody can answer it any more.
-    fn interrupt(&mut self, busy: &[(String, Session)], before: u64) {
+    pub(super) fn interrupt(&mut self, busy: &[(String, Session)], before: u64) {
         for (request, pending) in std::mem::take(&mut self.track.pending) {
             let place =
                 Place { directory: &pending.directory, project: pending.project.as_deref() };
@@ -220,7 +223,11 @@ impl Core {
         }
         for (id, session) in busy {
             self.counts.interrupted += 1;
-            let patient = Patient { session: session.clone(), before };
+            let parts = self.track.open.end(id, told::now_millis());
+            for part in &parts {
+                self.publish(session.place().part(id, part));
+            }
+            let patient = Patient { session: session.clone(), before, parts };
             self.sick.insert(id.clone(), patient);
             for event in session.place().interrupted(id) {
                 self.publish(event);
@@ -235,13 +242,13 @@ impl Core {
         busy: &[(String, Session)],
         touched: &[(String, Session)],
         states: &BTreeMap<String, BTreeMap<String, SessionState>>,
-        died: bool,
+        missed: bool,
     ) {
         let is_busy = |id: &String, session: &Session| {
             let state = states.get(&session.directory)?.get(id);
             Some(state.is_some_and(|state| *state != SessionState::Idle))
         };
-        for (id, session) in busy.iter().filter(|_| !died) {
+        for (id, session) in busy.iter().chain(touched.iter().filter(|_| missed)) {
             // Its end fell into the gap.
             if is_busy(id, session) == Some(false) {
                 session.place().idle(id).into_iter().for_each(|event| self.publish(event));

@@ -15,6 +15,7 @@
 
 mod core;
 mod gap;
+mod open;
 mod pump;
 mod reader;
 mod repair;
@@ -43,11 +44,14 @@ pub(crate) struct Upstream {
     pub(crate) password: String,
     /// Whether it has just been started: then there is nothing it has been doing.
     pub(crate) fresh: bool,
+    /// Since when readers may have missed what it did, because another daemon served them then.
+    /// Milliseconds since 1970; `None` when nobody can have.
+    pub(crate) missed_since: Option<u64>,
 }
 
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { generation, port, password: _, fresh: _ } = self;
+        let Self { generation, port, .. } = self;
         write!(f, "Upstream {{ generation: {generation}, port: {port}, .. }}")
     }
 }
@@ -77,6 +81,9 @@ pub(crate) struct Limits {
     pub(crate) heartbeat: Duration,
     /// How long a backend may take to begin its stream.
     pub(crate) connect: Duration,
+    /// How long, after a daemon died, its readers may take to come back. They don't say what they
+    /// have seen (OpenCode's terminal comes without `Last-Event-ID`, up to 30 s later).
+    pub(crate) welcome: Duration,
     /// How long what happened in a gap is asked for, before readers go on without it.
     pub(crate) gap: Duration,
 }
@@ -90,6 +97,7 @@ impl Default for Limits {
             event_bytes: 16 * 1024 * 1024,
             heartbeat: Duration::from_secs(10),
             connect: Duration::from_secs(5),
+            welcome: Duration::from_secs(45),
             gap: Duration::from_secs(8),
         }
     }

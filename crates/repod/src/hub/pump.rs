@@ -33,6 +33,8 @@ pub(super) async fn run(
     let mut repairs = JoinSet::new();
     let mut pause = FIRST_PAUSE;
     loop {
+        let generation = upstream.borrow().as_ref().map(|backend| backend.generation);
+        shared.with(|core| core.backend_is(generation));
         let named = upstream.wait_for(Option::is_some).await.map(|named| named.clone());
         let Ok(named) = named else { return };
         let Some(backend) = named else { continue };

@@ -23,6 +23,8 @@ pub(super) struct Patient {
     pub(super) session: Session,
     /// When, in milliseconds since 1970: what was begun later is another turn's.
     pub(super) before: u64,
+    /// What it had begun, as it was told to have ended.
+    pub(super) parts: Vec<Value>,
 }
 
 impl Session {
@@ -58,8 +60,9 @@ async fn treat(
     let messages = client.last_messages(id, MESSAGES).await?;
     for message in messages.iter().filter(|m| repair::is_stuck(m, patient.before)) {
         // The backend tells everybody of these itself.
-        for part in repair::stuck_parts(message, told::now_millis()) {
-            client.patch_part(&part).await?;
+        let stuck = repair::stuck_parts(message, told::now_millis());
+        for part in stuck.iter().chain(repair::lost_texts(message, &patient.parts)) {
+            client.patch_part(part).await?;
         }
         end(shared, client, id, patient, message).await?;
     }

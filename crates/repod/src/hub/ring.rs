@@ -17,6 +17,8 @@ pub(super) struct Logged {
     pub(super) directory: Option<Box<str>>,
     /// `sync` copies go to readers of all directories only, as OpenCode does it.
     pub(super) is_sync: bool,
+    /// Whether the database has it as well: to be told of it again changes nothing.
+    pub(super) is_durable: bool,
     /// `id:` and the whole event.
     frame: Bytes,
     /// Where in `frame` the payload is.
@@ -34,7 +36,15 @@ impl Logged {
         payload: Range<usize>,
     ) -> Self {
         let at = Instant::now();
-        Self { directory, is_sync, frame, payload, unwrapped: OnceLock::new(), at }
+        Self {
+            directory,
+            is_sync,
+            is_durable: is_sync,
+            frame,
+            payload,
+            unwrapped: OnceLock::new(),
+            at,
+        }
     }
 
     pub(super) fn whole(&self) -> Bytes {
@@ -84,6 +94,18 @@ impl Ring {
     pub(super) fn get(&self, number: u64) -> Option<&Logged> {
         let at = number.checked_sub(self.first)?;
         self.events.get(usize::try_from(at).ok()?)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Logged)> {
+        (self.first..).zip(&self.events)
+    }
+
+    /// Notes that this event, if it is still held, is a durable one.
+    pub(super) fn set_durable(&mut self, number: u64) {
+        let at = number.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
+        if let Some(event) = at.and_then(|at| self.events.get_mut(at)) {
+            event.is_durable = true;
+        }
     }
 
     pub(super) fn push(&mut self, event: Logged) {

@@ -1,6 +1,7 @@
 //! What the events tell of the backend's state: who is busy, who waits for a person, and how far
 //! each session's durable events are known.
 
+use super::open::Open;
 use repod_opencode::PendingRequest;
 use repod_opencode::v1_18::event::{Ask, Event, Kind};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -46,6 +47,8 @@ pub(super) struct Track {
     /// Requests answered that were asked before anybody listened.
     pub(super) answered: HashSet<String>,
     pub(super) last_event: Option<Instant>,
+    /// What its turns have begun.
+    pub(super) open: Open,
     clock: u64,
 }
 
@@ -58,7 +61,14 @@ impl Track {
                 let session = self.session(session, event);
                 session.seq = Some(session.seq.map_or(*seq, |known| known.max(*seq)));
             }
-            Kind::Status { session, busy } => self.session(session, event).busy = *busy,
+            Kind::Status { session, busy } => {
+                self.session(session, event).busy = *busy;
+                if !busy {
+                    self.open.forget(session);
+                }
+            }
+            Kind::Part { session, part, open } => self.open.stored(session, part, *open),
+            Kind::Delta { part, text } => self.open.grew(part, text),
             Kind::Deleted { session } => {
                 if let Some(known) = self.sessions.get_mut(&**session) {
                     known.busy = false;

@@ -10,11 +10,13 @@ mod gateway;
 mod hostile;
 mod launch;
 mod many;
+mod readers;
 mod registry;
 mod sdk;
 mod shim;
 mod sleep;
 mod stop;
+mod tui;
 
 use repod_client::{Client, StartPolicy};
 use repod_proto::{Endpoint, RepoStatus, RepoSummary};

@@ -53,7 +53,13 @@ impl Fake {
             .route("/session/{id}/message", get(async || "[]"))
             .with_state(Arc::clone(store));
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        let upstream = Upstream { generation, port, password: "p".to_owned(), fresh: false };
+        let upstream = Upstream {
+            generation,
+            port,
+            password: "p".to_owned(),
+            fresh: false,
+            missed_since: None,
+        };
         Self { store: Arc::clone(store), upstream, serving }
     }
 

@@ -120,8 +120,7 @@ async fn a_turn_that_died_with_its_backend_is_told_to_have_ended() {
 
     drop(fake);
     name.send_replace(None);
-    let fake = Fake::start(&store, 2).await;
-    name.send_replace(Some(fake.upstream.clone()));
+    // Whether or not another backend follows.
     let end = until(&mut reader, "the end", |got| got.kind() == "session.idle").await;
     let kinds: Vec<&str> = end.iter().map(Got::kind).collect();
     assert_eq!(kinds, ["permission.replied", "session.error", "session.status", "session.idle"]);
@@ -131,6 +130,38 @@ async fn a_turn_that_died_with_its_backend_is_told_to_have_ended() {
     let activity = hub.activity();
     assert_eq!((activity.busy.len(), activity.permissions), (0, 0));
     assert_eq!(hub.counts().interrupted, 1);
+}
+
+#[tokio::test]
+async fn who_comes_back_after_a_daemon_died_is_told_what_it_missed() {
+    let store = store();
+    let mut fake = Fake::start(&store, 1).await;
+    fake.upstream.missed_since = Some(repod_opencode::v1_18::told::now_millis());
+    fake.emit(0);
+    let (_name, hub) = hub(Some(fake.upstream.clone()), Limits::default());
+    let is_idle = |got: &Got| got.kind() == "session.status";
+    let mut first = hub.subscribe(Filter::Global, None);
+    let seen = until(&mut first, "the state", is_idle).await;
+    assert_eq!((numbers(&seen, false), numbers(&seen, true)), (vec![0], vec![0]));
+    assert_eq!(seen.last().unwrap().properties()["status"]["type"], "idle");
+    fake.send("of the moment", &json!({}));
+    fake.emit(1);
+    until(&mut first, "the next", |got| got.kind() == "sync").await;
+    for filter in [Filter::Global, Filter::Directory(DIRECTORY.to_owned())] {
+        let mut later = hub.subscribe(filter, None);
+        let seen = until(&mut later, "the state", is_idle).await;
+        assert_eq!(numbers(&seen, false), [0, 1]);
+        assert!(seen.iter().all(|got| got.kind() != "of the moment"));
+        fake.send("now", &json!({}));
+        until(&mut later, "what is new", |got| got.kind() == "now").await;
+    }
+    // Usually nothing is told twice.
+    let other = Fake::start(&store, 1).await;
+    let (_name, hub) = super::hub(Some(other.upstream.clone()), Limits::default());
+    let mut reader = hub.subscribe(Filter::Global, None);
+    repod_testkit::wait_until("a stream", BOUND, async || hub.activity().known.then_some(())).await;
+    other.send("now", &json!({}));
+    assert_eq!(until(&mut reader, "what is new", |got| got.kind() == "now").await.len(), 2);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use serde_json::Value;
 fn upstream(generation: u64, bare: &Bare) -> Upstream {
     let port = bare.url().rsplit_once(':').unwrap().1.parse().unwrap();
     // A bare server has no password and takes any.
-    Upstream { generation, port, password: "any".to_owned(), fresh: false }
+    Upstream { generation, port, password: "any".to_owned(), fresh: false, missed_since: None }
 }
 
 fn kinds(all: &[Got]) -> Vec<&str> {
