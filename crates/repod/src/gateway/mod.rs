@@ -141,14 +141,16 @@ async fn phases(
     authorise::credentials(&handle.view(), &route, &request)?;
     let deadline = Instant::now() + gate.settings().hold_timeout;
     let visit = Visit { gate: Arc::clone(gate), client: handle.client(), handle, deadline };
+    // Boxed, because a connection keeps room for the largest of them as long as it is open, and most
+    // only wait.
     match route.kind {
         Kind::Closed(why) => Err(Refusal::new(Reason::ClosedRoute, why)),
-        Kind::Events => events::events(visit, &route, &request).await,
+        Kind::Events => Box::pin(events::events(visit, &route, &request)).await,
         Kind::Upgrade => {
             prepare::upgrade(&mut request, &route);
-            upgrade::forward(visit, request).await
+            Box::pin(upgrade::forward(visit, request)).await
         }
-        Kind::Plain => exchange(visit, route, request).await,
+        Kind::Plain => Box::pin(exchange(visit, route, request)).await,
     }
 }
 
