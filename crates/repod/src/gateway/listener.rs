@@ -6,6 +6,7 @@ use super::patient::Patient;
 use super::peer::Peer;
 use super::refuse::Reason;
 use super::{Gate, answer};
+use crate::hub::CutSignal;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,10 +17,10 @@ use std::future::{Future, pending};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long a reader of events that was cut may take to read why.
@@ -188,6 +189,32 @@ pub(super) async fn serve(door: Door, gate: Arc<Gate>) {
     }
 }
 
+/// Where an answer leaves what tells that its reader was cut. A channel would do, but costs each
+/// connection a kilobyte.
+#[derive(Default)]
+struct Cuts {
+    signal: Mutex<Option<CutSignal>>,
+    left: Notify,
+}
+
+impl Cuts {
+    /// The one before belongs to an answer that has ended.
+    fn leave(&self, signal: CutSignal) {
+        *self.signal.lock().unwrap_or_else(PoisonError::into_inner) = Some(signal);
+        self.left.notify_one();
+    }
+
+    async fn next(&self) -> CutSignal {
+        loop {
+            self.left.notified().await;
+            let signal = self.signal.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(signal) = signal {
+                return signal;
+            }
+        }
+    }
+}
+
 async fn connection(stream: TcpStream, client: SocketAddr, guest: Guest, gate: Arc<Gate>) {
     let Ok(server) = stream.local_addr() else { return };
     let _ = stream.set_nodelay(true);
@@ -197,14 +224,13 @@ async fn connection(stream: TcpStream, client: SocketAddr, guest: Guest, gate: A
     let limits = gate.gateway.limits;
     let refused = |reason| gate.gateway.refusals.count(reason);
     let visitor = Arc::new(Visitor { peer: Peer::of(client, server).await, guest });
-    let (cuts, mut cut) = mpsc::channel(1);
+    let cuts = Arc::new(Cuts::default());
     let service = service_fn(|request| {
-        let (gate, visitor, cuts) = (Arc::clone(&gate), Arc::clone(&visitor), cuts.clone());
+        let (gate, visitor, cuts) = (Arc::clone(&gate), Arc::clone(&visitor), Arc::clone(&cuts));
         async move {
             let response = answer(&gate, &visitor, request).await;
             if let Some(signal) = response.extensions().get::<Cut>().and_then(Cut::take) {
-                // The one before belongs to an answer that has ended.
-                let _ = cuts.try_send(signal);
+                cuts.leave(signal);
             }
             Ok::<_, Infallible>(response)
         }
@@ -250,7 +276,7 @@ async fn connection(stream: TcpStream, client: SocketAddr, guest: Guest, gate: A
                 }
                 Leave::WhenDone => served.as_mut().graceful_shutdown(),
             },
-            Some(signal) = cut.recv() => cut_now = Box::pin(signal.cut()),
+            signal = cuts.next() => cut_now = Box::pin(signal.cut()),
             is_cut = &mut cut_now => {
                 if is_cut {
                     // A reader that takes nothing is never asked for more, so the connection is

@@ -192,18 +192,20 @@ async fn serve(
     route: Route,
     mut request: Request<Incoming>,
 ) -> Result<Response<GateBody>, Refusal> {
+    // Boxed, because a connection keeps room for the largest of them as long as it is open, and most
+    // only wait.
     match route.kind {
         Kind::Closed(why) => Err(Refusal::new(Reason::ClosedRoute, why)),
-        Kind::Events => events::events(visit, &route, &request).await,
+        Kind::Events => Box::pin(events::events(visit, &route, &request)).await,
         Kind::Upgrade => {
             prepare::upgrade(&mut request, &route);
-            upgrade::forward(visit, request).await
+            Box::pin(upgrade::forward(visit, request)).await
         }
         Kind::Dispose => {
             dispose::unless_busy(&visit, &route, &request).await?;
-            exchange(visit, route, request).await
+            Box::pin(exchange(visit, route, request)).await
         }
-        Kind::Plain => exchange(visit, route, request).await,
+        Kind::Plain => Box::pin(exchange(visit, route, request)).await,
     }
 }
 

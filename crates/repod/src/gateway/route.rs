@@ -64,12 +64,16 @@ impl Route {
         let (segment, path) = split_capability(path);
         let capability = segment.map(Capability::parse);
         let (auth_token, query) = split_auth_token(request.uri().query());
-        let target = match query {
-            Some(query) => format!("{path}?{query}"),
-            None => path.to_owned(),
+        let as_sent = request.uri().path_and_query().filter(|_| request.uri().scheme().is_none());
+        let target = match (as_sent, query) {
+            // Most requests: nothing was taken out, so nothing is put together again.
+            (Some(as_sent), _) if capability.is_none() && auth_token.is_none() => {
+                Ok(as_sent.clone())
+            }
+            (_, Some(query)) => PathAndQuery::try_from(format!("{path}?{query}")),
+            (_, None) => PathAndQuery::try_from(path),
         };
-        let target = PathAndQuery::try_from(target)
-            .map_err(|_| malformed("the request target can't be understood"))?;
+        let target = target.map_err(|_| malformed("the request target can't be understood"))?;
         let kind = kind(request, path);
         Ok(Self { kind, target, capability, auth_token })
     }
