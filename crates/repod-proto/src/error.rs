@@ -74,6 +74,16 @@ error_codes! {
     StateIo = 500, FAILURE;
     /// Another process holds the lock of this repo or home.
     LockBusy = 409, BUSY;
+    /// Another session tree may write on this branch at the moment, and waiting was not wanted.
+    LeaseBusy = 409, BUSY;
+    /// The branch or the worktree was not free within the time a write waits.
+    LeaseTimeout = 503, BUSY;
+    /// Waiting on would have closed a circle of sessions that wait for each other.
+    LeaseDeadlock = 409, BUSY;
+    /// The right to write was another's by the time it was used.
+    LeaseStale = 409, BUSY;
+    /// The right to write was taken away: by a person, or because a command ran too long.
+    LeaseRevoked = 409, BUSY;
     /// There is no backend, and starting one was not allowed.
     NotRunning = 409, NOT_RUNNING;
     /// No `opencode` was found.
@@ -92,6 +102,8 @@ error_codes! {
     BackendBusy = 409, BUSY;
     /// The backend is alive but does not answer.
     BackendUnresponsive = 504, DEADLINE;
+    /// The guard of a directory is not there, so nothing may write in it.
+    GuardMissing = 503, FAILURE;
     /// What was waited for was stopped meanwhile.
     Stopped = 409, FAILURE;
     /// It could not be ended.

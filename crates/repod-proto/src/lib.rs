@@ -8,6 +8,7 @@ mod error;
 pub mod exit;
 pub mod home;
 mod ids;
+mod lease;
 
 pub use api::{
     DaemonInfo, EnsureProgress, EnsureRequest, EnsureStep, GcReport, GcRequest, HibernateOutcome,
@@ -18,6 +19,10 @@ pub use endpoint::{BackendInfo, BackendState, Endpoint, RepoStatus, RepoSummary}
 pub use error::{ApiError, ErrorBody, ErrorCode};
 pub use home::Home;
 pub use ids::{Generation, RepoId, RepoIdError};
+pub use lease::{
+    CallInfo, CallState, LeaseHeld, LeaseHoldRequest, LeaseInfo, LeaseOwner, LeaseReleaseReport,
+    LeaseReleaseRequest, LeaseState, OwnerKind, WaiterInfo,
+};
 
 /// Version of the socket API, the first segment of every path.
 pub const API_VERSION: &str = "v1";
