@@ -17,6 +17,6 @@ pub use client::{
 };
 pub use hold::hold_events;
 pub use v1_18::{
-    AttachCommand, AttachTarget, Launch, LaunchError, LaunchSpec, MARKER, USERNAME, attach_command,
-    explain_exit, is_port_lost, ready_line, xdg_homes,
+    AttachCommand, AttachTarget, Guard, Launch, LaunchError, LaunchSpec, MARKER, USERNAME,
+    attach_command, explain_exit, is_port_lost, ready_line, xdg_homes,
 };

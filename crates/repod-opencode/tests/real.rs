@@ -99,6 +99,7 @@ impl World {
             home: at("home"),
             port,
             password: PASSWORD.into(),
+            guard: None,
             marker: "web-0123456789ab:1".into(),
             user_env,
             extra_env: BTreeMap::from([no_fetch]),

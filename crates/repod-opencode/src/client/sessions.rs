@@ -35,11 +35,24 @@ pub struct SessionInfo {
     pub id: String,
     /// The directory it works in.
     pub directory: String,
+    /// What people know it by.
+    #[serde(default)]
+    pub title: String,
+    /// The session that started it as a subagent.
+    #[serde(default, rename = "parentID")]
+    pub parent: Option<String>,
     /// Its project.
     #[serde(default, rename = "projectID")]
     pub project: Option<String>,
     /// When it was made and last changed.
     pub time: SessionTime,
+}
+
+impl SessionInfo {
+    /// The session it belongs to as a subagent of the first degree; itself where it is none.
+    pub fn root(&self) -> &str {
+        self.parent.as_deref().unwrap_or(&self.id)
+    }
 }
 
 /// Times of a session, in milliseconds since 1970.
@@ -92,6 +105,15 @@ impl BackendClient {
     /// When it doesn't answer within 10 s.
     pub async fn recent_sessions(&self, limit: usize) -> Result<Vec<SessionInfo>, ProbeError> {
         let route = format!("/experimental/session?limit={limit}&archived=true");
+        parse(&self.call(&Method::GET, &route, CALL_LIMIT).await?)
+    }
+
+    /// One session.
+    ///
+    /// # Errors
+    /// [`ProbeError::Failed`] with 404 when there is none; when it doesn't answer within 10 s.
+    pub async fn session(&self, session: &str) -> Result<SessionInfo, ProbeError> {
+        let route = format!("/session/{}", escape(session));
         parse(&self.call(&Method::GET, &route, CALL_LIMIT).await?)
     }
 

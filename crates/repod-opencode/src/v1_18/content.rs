@@ -1,9 +1,11 @@
 //! `OPENCODE_CONFIG_CONTENT`: the user's value, plus what repod needs. It is the last layer of
 //! user-level configuration, and plugins named there run last.
 
+use super::Guard;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::{self, Write as _};
@@ -16,7 +18,7 @@ use std::path::Path;
 pub(super) fn merged(
     users: Option<&OsStr>,
     guard: &Path,
-    tool_env: &BTreeMap<String, String>,
+    options: &Value,
 ) -> Result<String, String> {
     let users = match users.map(OsStr::to_str) {
         None | Some(Some("")) => "{}",
@@ -28,7 +30,7 @@ pub(super) fn merged(
         Some(list) => parse(list.get()).map_err(|error| format!("`plugin`: {error}"))?,
         None => Vec::new(),
     };
-    let guard = serde_json::json!([file_url(guard), { "env": tool_env }]);
+    let guard = json!([file_url(guard), options]);
     plugins.push(to_raw_value(&guard).map_err(|error| error.to_string())?);
     take(&mut entries, "autoupdate");
 
@@ -40,6 +42,16 @@ pub(super) fn merged(
     let plugins: Vec<&str> = plugins.iter().map(|plugin| plugin.get()).collect();
     let _ = write!(text, "\"autoupdate\":false,\"plugin\":[{}]}}", plugins.join(","));
     Ok(text)
+}
+
+/// What the guard is told: the user's environment for tools, and how to reach repod.
+pub(super) fn options(tool_env: &BTreeMap<String, String>, guard: Option<&Guard>) -> Value {
+    match guard {
+        None => json!({ "env": tool_env }),
+        Some(Guard { socket, token }) => {
+            json!({ "env": tool_env, "guard": { "socket": socket, "token": token } })
+        }
+    }
 }
 
 fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
@@ -94,11 +106,10 @@ fn file_url(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Value;
 
     fn merge(users: Option<&str>) -> Result<String, String> {
         let env = BTreeMap::from([("XDG_DATA_HOME".to_owned(), String::new())]);
-        merged(users.map(OsStr::new), Path::new("/home/my repo#1/guard.js"), &env)
+        merged(users.map(OsStr::new), Path::new("/home/my repo#1/guard.js"), &options(&env, None))
     }
 
     #[test]

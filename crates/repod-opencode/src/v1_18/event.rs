@@ -52,6 +52,8 @@ pub enum Kind<'a> {
         part: Cow<'a, str>,
         /// The part's JSON while it has not ended.
         open: Option<&'a str>,
+        /// The tool call it is of, as the model named it, when that has its result.
+        ended: Option<Cow<'a, str>>,
     },
     /// The text of a part grew.
     Delta {
@@ -73,6 +75,10 @@ pub enum Kind<'a> {
         request: Cow<'a, str>,
         /// Permission or question.
         what: Ask,
+        /// The tool call that asks, and what for.
+        call: Option<Cow<'a, str>>,
+        /// The permission's name.
+        permission: Option<Cow<'a, str>>,
     },
     /// Somebody has answered.
     Answered {
@@ -146,6 +152,16 @@ struct Properties<'a> {
     status: Option<Status<'a>>,
     #[serde(borrow, default)]
     info: Option<Info<'a>>,
+    #[serde(borrow, default)]
+    permission: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    tool: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Tool<'a> {
+    #[serde(borrow, rename = "callID")]
+    call: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -168,6 +184,8 @@ struct Part<'a> {
     session: Cow<'a, str>,
     #[serde(borrow, rename = "type")]
     kind: Cow<'a, str>,
+    #[serde(borrow, default, rename = "callID")]
+    call: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     state: Option<State<'a>>,
     #[serde(default)]
@@ -270,16 +288,28 @@ fn kind<'a>(name: &str, properties: Option<&'a RawValue>) -> Option<Kind<'a>> {
 fn part(properties: &RawValue) -> Option<Kind<'_>> {
     let raw = serde_json::from_str::<Stored<'_>>(properties.get()).ok()?.part.get();
     let part: Part<'_> = serde_json::from_str(raw).ok()?;
+    let tool = part.state.as_ref().filter(|_| part.kind == "tool");
+    let is_over = |state: &State<'_>| matches!(&*state.status, "completed" | "error");
+    let ended = tool.filter(|state| is_over(state)).and(part.call);
     let is_open = match &*part.kind {
-        "tool" => part.state.is_some_and(|it| matches!(&*it.status, "pending" | "running")),
+        "tool" => tool.is_some_and(|it| matches!(&*it.status, "pending" | "running")),
         "text" | "reasoning" => part.time.is_some_and(|time| time.end.is_none()),
         _ => false,
     };
-    Some(Kind::Part { session: part.session, part: part.id, open: is_open.then_some(raw) })
+    let open = is_open.then_some(raw);
+    Some(Kind::Part { session: part.session, part: part.id, open, ended })
 }
 
 fn asked(properties: Properties<'_>, what: Ask) -> Option<Kind<'_>> {
-    Some(Kind::Asked { session: properties.session?, request: properties.id?, what })
+    let tool: Option<Tool<'_>> =
+        properties.tool.and_then(|tool| serde_json::from_str(tool.get()).ok());
+    Some(Kind::Asked {
+        session: properties.session?,
+        request: properties.id?,
+        what,
+        call: tool.map(|tool| tool.call),
+        permission: properties.permission,
+    })
 }
 
 #[cfg(test)]

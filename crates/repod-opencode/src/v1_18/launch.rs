@@ -40,12 +40,23 @@ pub struct LaunchSpec {
     pub password: String,
     /// Value of [`MARKER`](super::MARKER), inherited by all that descends from the backend.
     pub marker: String,
+    /// How its guards reach repod; without it they guard nothing.
+    pub guard: Option<Guard>,
     /// The user's environment.
     pub user_env: BTreeMap<OsString, OsString>,
     /// `[backend] env` of repod.toml.
     pub extra_env: BTreeMap<String, String>,
     /// `[backend] args` of repod.toml.
     pub extra_args: Vec<String>,
+}
+
+/// How the guards of a backend reach repod.
+#[derive(Clone)]
+pub struct Guard {
+    /// repod's socket.
+    pub socket: PathBuf,
+    /// Who they are. A secret.
+    pub token: String,
 }
 
 impl fmt::Debug for LaunchSpec {
@@ -156,7 +167,8 @@ impl Launch {
         }
 
         let environment = Environment::of(spec, &npmrc, &mut warnings);
-        let content = content::merged(environment.content.as_deref(), &guard, &environment.tools)
+        let options = content::options(&environment.tools, spec.guard.as_ref());
+        let content = content::merged(environment.content.as_deref(), &guard, &options)
             .map_err(LaunchError::ConfigContent)?;
         let mut env = environment.backend;
         env.insert(CONFIG_CONTENT.into(), content.into());

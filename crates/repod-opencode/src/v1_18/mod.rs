@@ -17,7 +17,7 @@ pub mod told;
 mod user;
 
 pub use attach::{AttachCommand, AttachTarget, attach_command};
-pub use launch::{Launch, LaunchError, LaunchSpec};
+pub use launch::{Guard, Launch, LaunchError, LaunchSpec};
 pub use output::{explain_exit, is_port_lost, ready_line};
 pub use user::xdg_homes;
 

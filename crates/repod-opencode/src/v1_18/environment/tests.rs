@@ -9,6 +9,7 @@ fn spec(user: &[(&str, &str)], extra: &[(&str, &str)]) -> LaunchSpec {
         home: "/u/.opencode".into(),
         port: 4711,
         password: "s3cret".into(),
+        guard: None,
         marker: "web:1".into(),
         user_env: user.iter().map(|(k, v)| (k.into(), v.into())).collect(),
         extra_env: extra.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),

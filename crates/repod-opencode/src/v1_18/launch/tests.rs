@@ -25,6 +25,7 @@ fn world() -> World {
         home,
         port: 40211,
         password: "s3cret".into(),
+        guard: None,
         marker: "web:1".into(),
         user_env: user_env.map(|(k, v)| (k.into(), v.into())).into(),
         extra_env: BTreeMap::new(),

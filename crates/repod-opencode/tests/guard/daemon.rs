@@ -1,0 +1,242 @@
+//! A daemon that is nothing but its side of the guard's protocol: it notes all it is told, and
+//! answers as the test wants.
+
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use repod_testkit::wait_until;
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+pub(crate) const TOKEN: &str = "guard-token";
+const BOUND: Duration = Duration::from_secs(30);
+
+/// How asks are answered.
+#[derive(Clone, Debug)]
+pub(crate) enum Policy {
+    /// `{"run":true}`.
+    Run,
+    /// With a lease of this fence.
+    Lease(u64),
+    /// `{"run":false}` with this message.
+    Refuse(&'static str),
+    /// Not before the policy changes.
+    Hold,
+    /// This status with an empty object.
+    Status(u16),
+}
+
+/// What came in: `hello`, `ask`, `report`, and `gone` for an ask whose connection was closed.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    pub(crate) verb: &'static str,
+    pub(crate) body: Value,
+}
+
+#[derive(Debug)]
+struct Shared {
+    messages: Mutex<Vec<Message>>,
+    hellos: AtomicUsize,
+    policy: watch::Sender<Policy>,
+}
+
+impl Shared {
+    fn messages(&self) -> MutexGuard<'_, Vec<Message>> {
+        self.messages.lock().unwrap()
+    }
+
+    fn note(&self, verb: &'static str, body: &Value) {
+        self.messages().push(Message { verb, body: body.clone() });
+    }
+}
+
+/// Runs until [`stop`](Self::stop) or its drop, which cut every connection.
+pub(crate) struct FakeDaemon {
+    socket: PathBuf,
+    shared: Arc<Shared>,
+    server: Option<JoinHandle<()>>,
+}
+
+impl FakeDaemon {
+    pub(crate) fn start(dir: &Path) -> Self {
+        let shared = Arc::new(Shared {
+            messages: Mutex::default(),
+            hellos: AtomicUsize::new(0),
+            policy: watch::Sender::new(Policy::Lease(1)),
+        });
+        let mut daemon = Self { socket: dir.join("d.sock"), shared, server: None };
+        daemon.restart();
+        daemon
+    }
+
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    pub(crate) fn restart(&mut self) {
+        let listener = UnixListener::bind(&self.socket).unwrap();
+        let shared = Arc::clone(&self.shared);
+        self.server = Some(tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let shared = Arc::clone(&shared);
+                connections.spawn(async move {
+                    let serve = service_fn(move |request| answer(Arc::clone(&shared), request));
+                    let _ =
+                        http1::Builder::new().serve_connection(TokioIo::new(stream), serve).await;
+                });
+            }
+        }));
+    }
+
+    pub(crate) async fn stop(&mut self) {
+        let server = self.server.take().expect("it runs");
+        server.abort();
+        let _ = server.await;
+        fs_err::remove_file(&self.socket).unwrap();
+    }
+
+    pub(crate) fn set(&self, policy: Policy) {
+        self.shared.policy.send_replace(policy);
+    }
+
+    /// What came in so far under this verb.
+    pub(crate) fn all(&self, verb: &str) -> Vec<Value> {
+        let messages = self.shared.messages();
+        messages.iter().filter(|m| m.verb == verb).map(|m| m.body.clone()).collect()
+    }
+
+    /// Verbs and tools in the order they came, hellos left out.
+    pub(crate) fn story(&self) -> Vec<String> {
+        let messages = self.shared.messages();
+        let told = messages.iter().filter(|m| m.verb != "hello");
+        told.map(|m| match m.body["tool"].as_str() {
+            Some(tool) => format!("{} {tool}", m.verb),
+            None => m.verb.to_owned(),
+        })
+        .collect()
+    }
+
+    /// Forgets what came in.
+    pub(crate) fn clear(&self) {
+        self.shared.messages().clear();
+    }
+
+    pub(crate) async fn wait_for(&self, verb: &str, count: usize) -> Vec<Value> {
+        let what = format!("{count} × {verb}");
+        wait_until(&what, BOUND, async || {
+            let all = self.all(verb);
+            (all.len() >= count).then_some(all)
+        })
+        .await
+    }
+
+    pub(crate) async fn wait_open_hellos(&self, count: usize) {
+        wait_until(&format!("{count} open hellos"), BOUND, async || {
+            (self.shared.hellos.load(Ordering::SeqCst) == count).then_some(())
+        })
+        .await;
+    }
+}
+
+impl Drop for FakeDaemon {
+    fn drop(&mut self) {
+        if let Some(server) = &self.server {
+            server.abort();
+        }
+    }
+}
+
+/// Notes that an ask or a hello has ended before its answer did.
+struct Open {
+    shared: Arc<Shared>,
+    body: Value,
+    is_hello: bool,
+    answered: bool,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if self.is_hello {
+            self.shared.hellos.fetch_sub(1, Ordering::SeqCst);
+        } else if !self.answered {
+            self.shared.note("gone", &self.body);
+        }
+    }
+}
+
+type Body = StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>>;
+
+fn body(parts: impl StreamExt<Item = String> + Send + 'static) -> Body {
+    StreamBody::new(parts.map(|text| Ok(Frame::data(Bytes::from(text)))).boxed())
+}
+
+fn document(status: u16, value: &Value) -> Response<Body> {
+    let text = value.to_string();
+    Response::builder().status(status).body(body(stream::iter([text]))).unwrap()
+}
+
+async fn answer(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let path = request.uri().path().to_owned();
+    let Ok(bytes) = request.into_body().collect().await else {
+        return Ok(document(400, &json!({})));
+    };
+    let message: Value = serde_json::from_slice(&bytes.to_bytes()).unwrap_or_default();
+    if message["token"] != TOKEN {
+        return Ok(document(401, &json!({})));
+    }
+    match path.as_str() {
+        "/v1/guard/hello" => Ok(hello(shared, message)),
+        "/v1/guard/ask" => Ok(ask(shared, message).await),
+        "/v1/guard/report" => {
+            shared.note("report", &message);
+            Ok(document(200, &json!({})))
+        }
+        _ => Ok(document(404, &json!({}))),
+    }
+}
+
+fn hello(shared: Arc<Shared>, message: Value) -> Response<Body> {
+    shared.note("hello", &message);
+    shared.hellos.fetch_add(1, Ordering::SeqCst);
+    let open = Open { shared, body: message, is_hello: true, answered: false };
+    let first = stream::iter(["{\"ok\":true}\n".to_owned()]);
+    let rest = stream::unfold(open, async |open| {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        Some(("\n".to_owned(), open))
+    });
+    Response::new(body(first.chain(rest)))
+}
+
+async fn ask(shared: Arc<Shared>, message: Value) -> Response<Body> {
+    shared.note("ask", &message);
+    let mut policy = shared.policy.subscribe();
+    let mut open = Open { shared, body: message, is_hello: false, answered: false };
+    let decided = policy.wait_for(|policy| !matches!(policy, Policy::Hold)).await;
+    let decided = decided.map_or(Policy::Status(500), |policy| policy.clone());
+    open.answered = true;
+    match decided {
+        Policy::Run | Policy::Hold => document(200, &json!({ "run": true })),
+        Policy::Lease(fence) => {
+            let lease = json!({ "repo_id": "web-0123456789ab", "branch": "main", "fence": fence });
+            document(200, &json!({ "run": true, "lease": lease }))
+        }
+        Policy::Refuse(message) => document(200, &json!({ "run": false, "message": message })),
+        Policy::Status(status) => document(status, &json!({})),
+    }
+}
