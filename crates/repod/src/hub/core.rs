@@ -1,5 +1,6 @@
 //! The hub's state, behind one lock that is held for a few memory operations at a time.
 
+use super::noted::Noted;
 use super::repair::Patient;
 use super::ring::{Logged, Ring};
 use super::sse;
@@ -11,7 +12,7 @@ use repod_opencode::v1_18::told;
 use std::collections::HashMap;
 use std::task::Waker;
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// A reader that lost its connection comes back within this time, or hardly ever.
 const LONELY: Duration = Duration::from_mins(1);
@@ -27,6 +28,8 @@ pub(super) struct Core {
     /// Since when there has been no reader.
     lonely: Option<Instant>,
     pub(super) track: Track,
+    /// Who in the daemon wants to know.
+    pub(super) tap: Option<mpsc::Sender<Noted>>,
     recent: Recent,
     /// The last ordinary event that had an id, and its number.
     last: Option<(String, u64)>,
@@ -104,6 +107,7 @@ impl Core {
             next_slot: 0,
             lonely: Some(Instant::now()),
             track: Track::default(),
+            tap: None,
             recent: Recent::default(),
             last: None,
             welcome: None,
@@ -135,7 +139,12 @@ impl Core {
             self.counts.duplicates += 1;
             return;
         }
-        self.track.note(&event);
+        if let Some(noted) = self.track.note(&event)
+            && let Some(tap) = &self.tap
+        {
+            // Who is that far behind has to ask instead.
+            let _ = tap.try_send(noted);
+        }
         self.counts.events += 1;
         let number = self.ring.next();
         let is_sync = matches!(event.kind, Kind::Sync { .. });

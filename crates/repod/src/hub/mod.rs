@@ -15,6 +15,7 @@
 
 mod core;
 mod gap;
+mod noted;
 mod open;
 mod pump;
 mod reader;
@@ -25,13 +26,14 @@ mod sse;
 mod tests;
 mod track;
 
+pub(crate) use noted::Noted;
 pub(crate) use reader::{CutSignal, Reader};
 
 use self::core::Core;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// A backend that is there. One that is merely slow should stay named: when its generation is
@@ -205,6 +207,11 @@ impl Hub {
         let reader = Reader::new(&self.shared, filter, last_event_id);
         self.shared.wanted.send_replace(true);
         reader
+    }
+
+    /// Tells one listener in the daemon what happens to sessions.
+    pub(crate) fn tap(&self, tap: mpsc::Sender<Noted>) {
+        self.shared.with(|core| core.tap = Some(tap));
     }
 
     /// Follows the backend even without a reader, for [`activity`](Self::activity).

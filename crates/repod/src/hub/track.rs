@@ -1,6 +1,7 @@
 //! What the events tell of the backend's state: who is busy, who waits for a person, and how far
 //! each session's durable events are known.
 
+use super::noted::Noted;
 use super::open::Open;
 use repod_opencode::PendingRequest;
 use repod_opencode::v1_18::event::{Ask, Event, Kind};
@@ -35,6 +36,8 @@ pub(super) struct Pending {
     pub(super) directory: String,
     pub(super) project: Option<String>,
     pub(super) what: Ask,
+    /// The tool call that asks.
+    call: Option<String>,
 }
 
 /// See the module.
@@ -53,8 +56,8 @@ pub(super) struct Track {
 }
 
 impl Track {
-    /// Takes in one event.
-    pub(super) fn note(&mut self, event: &Event<'_>) {
+    /// Takes in one event; what the rest of the daemon should know of it.
+    pub(super) fn note(&mut self, event: &Event<'_>) -> Option<Noted> {
         self.last_event = Some(Instant::now());
         match &event.kind {
             Kind::Sync { session, seq } => {
@@ -65,30 +68,47 @@ impl Track {
                 self.session(session, event).busy = *busy;
                 if !busy {
                     self.open.forget(session);
+                    return Some(Noted::Idle { session: session.to_string() });
                 }
             }
-            Kind::Part { session, part, open } => self.open.stored(session, part, *open),
+            Kind::Part { session, part, open, ended } => {
+                self.open.stored(session, part, *open);
+                let (session, call) = (session.to_string(), ended.as_deref()?.to_owned());
+                return Some(Noted::CallEnded { session, call });
+            }
             Kind::Delta { part, text } => self.open.grew(part, text),
             Kind::Deleted { session } => {
                 if let Some(known) = self.sessions.get_mut(&**session) {
                     known.busy = false;
                 }
                 self.pending.retain(|_, pending| pending.session != **session);
+                return Some(Noted::Deleted { session: session.to_string() });
             }
-            Kind::Asked { session, request, what } if self.pending.len() < PENDING_MAX => {
+            Kind::Asked { session, request, what, call, permission }
+                if self.pending.len() < PENDING_MAX =>
+            {
                 let pending = Pending {
                     session: session.to_string(),
                     directory: event.directory.as_deref().unwrap_or_default().to_owned(),
                     project: event.project.as_deref().map(str::to_owned),
                     what: *what,
+                    call: call.as_deref().map(str::to_owned),
                 };
                 self.pending.insert(request.to_string(), pending);
+                return Some(Noted::Asked {
+                    session: session.to_string(),
+                    call: call.as_deref()?.to_owned(),
+                    what: permission.as_deref().unwrap_or("an answer").to_owned(),
+                });
             }
             Kind::Answered { request } => {
-                let was_known = self.pending.remove(&**request).is_some();
-                if !was_known && self.answered.len() < PENDING_MAX {
-                    self.answered.insert(request.to_string());
-                }
+                let Some(pending) = self.pending.remove(&**request) else {
+                    if self.answered.len() < PENDING_MAX {
+                        self.answered.insert(request.to_string());
+                    }
+                    return None;
+                };
+                return Some(Noted::Answered { session: pending.session, call: pending.call? });
             }
             Kind::Terminal { id, open: true } if self.terminals.len() < PENDING_MAX => {
                 self.set_terminal(id.to_string(), event.directory.as_deref().unwrap_or_default());
@@ -104,6 +124,7 @@ impl Track {
             }
             _ => {}
         }
+        None
     }
 
     fn session(&mut self, id: &str, event: &Event<'_>) -> &mut Session {
@@ -164,7 +185,8 @@ impl Track {
     ) {
         let PendingRequest { id, session, .. } = request;
         if !self.answered.contains(&id) {
-            let pending = Pending { session, directory: directory.to_owned(), project, what };
+            let directory = directory.to_owned();
+            let pending = Pending { session, directory, project, what, call: None };
             self.pending.insert(id, pending);
         }
     }
@@ -214,7 +236,7 @@ mod tests {
         let text = format!(
             r#"{{"directory":"/r","project":"p","payload":{{"type":"{kind}","properties":{properties}}}}}"#
         );
-        track.note(&Event::parse(text.as_bytes()).unwrap());
+        let _ = track.note(&Event::parse(text.as_bytes()).unwrap());
     }
 
     #[test]
