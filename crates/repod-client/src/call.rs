@@ -8,7 +8,8 @@ use hyper::{Method, Request, Response, header};
 use hyper_util::rt::TokioIo;
 use repod_proto::{
     ApiError, DaemonInfo, Endpoint, EnsureProgress, EnsureRequest, ErrorBody, ErrorCode, GcReport,
-    GcRequest, HibernateReport, HibernateRequest, Home, RepoStatus, RepoSummary, RestartRequest,
+    GcRequest, HibernateReport, HibernateRequest, Home, LeaseHeld, LeaseHoldRequest, LeaseInfo,
+    LeaseReleaseReport, LeaseReleaseRequest, RepoStatus, RepoSummary, RestartRequest,
     ShutdownReport, ShutdownRequest, StopReport, StopRequest, StreamItem,
 };
 use serde::Serialize;
@@ -142,6 +143,42 @@ impl Client {
         self.call(Method::POST, "/v1/hibernate", request).await
     }
 
+    /// Who may write where.
+    ///
+    /// # Errors
+    /// When the daemon can't be reached.
+    pub async fn leases(&self) -> Result<Vec<LeaseInfo>, ApiError> {
+        self.call(Method::GET, "/v1/leases", &()).await
+    }
+
+    /// Takes a lease away from whoever holds it.
+    ///
+    /// # Errors
+    /// When the path is in no repo, or the branch is none.
+    pub async fn release_lease(
+        &self,
+        request: &LeaseReleaseRequest,
+    ) -> Result<LeaseReleaseReport, ApiError> {
+        self.call(Method::POST, "/v1/lease/release", request).await
+    }
+
+    /// Waits for a branch's lease and holds it, as long as what is returned is not dropped.
+    ///
+    /// # Errors
+    /// When it does not come free in time.
+    pub async fn hold_lease(&self, request: &LeaseHoldRequest) -> Result<HeldLease, ApiError> {
+        let body = to_json(request)?;
+        let path = "/v1/lease/hold";
+        let response = self.send(Method::POST, path, body, "application/x-ndjson").await?;
+        if !response.status().is_success() {
+            return Err(read_error(response).await);
+        }
+        let mut lines = Lines::new(response.into_body());
+        let first = lines.next().await?.ok_or_else(|| garbled("the answer ended early"))?;
+        let lease = serde_json::from_slice(&first).map_err(|error| garbled(&error.to_string()))?;
+        Ok(HeldLease { lease, lines })
+    }
+
     /// Stops and starts; also unparks a failed repo.
     ///
     /// # Errors
@@ -243,6 +280,20 @@ impl Client {
             .body(Full::new(body))
             .map_err(|error| ApiError::new(ErrorCode::InvalidRequest, error.to_string()))?;
         sender.send_request(request).await.map_err(lost)
+    }
+}
+
+/// A lease that is held as long as this is.
+pub struct HeldLease {
+    /// Which.
+    pub lease: LeaseHeld,
+    lines: Lines,
+}
+
+impl HeldLease {
+    /// Returns when it was lost: taken away, or the daemon ended.
+    pub async fn lost(&mut self) {
+        while let Ok(Some(_)) = self.lines.next().await {}
     }
 }
 

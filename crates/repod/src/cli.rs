@@ -77,6 +77,44 @@ impl ShimCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum LeaseCommand {
+    /// Hold a branch while a command runs; agents wait meanwhile
+    Hold {
+        /// A path in the repository
+        #[arg(default_value = ".")]
+        path: PathBuf,
+        /// The branch; the one checked out there by default
+        #[arg(long)]
+        branch: Option<String>,
+        /// How long to wait for it (`30s`, `5m`); `[policy] write_wait` by default
+        #[arg(long)]
+        wait: Option<humantime::Duration>,
+        /// The command and its arguments
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
+    /// Take a lease away from whoever holds it; noted in the daemon's log
+    Release {
+        /// A path in the repository
+        #[arg(default_value = ".")]
+        path: PathBuf,
+        /// The branch; the one checked out there by default
+        #[arg(long)]
+        branch: Option<String>,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl LeaseCommand {
+    /// Whether JSON was asked for.
+    pub(crate) fn json(&self) -> bool {
+        matches!(self, Self::Release { json: true, .. })
+    }
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Ensure a backend for each repository, with progress
     Up {
@@ -172,6 +210,19 @@ pub(crate) enum Command {
         /// Print each line as a JSON object
         #[arg(long)]
         json: bool,
+    },
+    /// Who may write on which branch, and who waits for it
+    Leases {
+        /// Print again whenever it changes
+        #[arg(long)]
+        watch: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Hold a branch's lease for a command, or take one away
+    Lease {
+        #[command(subcommand)]
+        command: LeaseCommand,
     },
     /// Clear stale registry entries and left-over processes; never touches a repository
     Gc {

@@ -1,6 +1,7 @@
 //! All repos of one home: who knows them, and what they share.
 
 use crate::backend::{self, RepoHandle, Shared, strays};
+use crate::coordination::Coordination;
 use crate::gateway::{self, Gateway};
 use crate::registry::{self, Record};
 use crate::repo::Repo;
@@ -18,6 +19,7 @@ pub(crate) struct Fleet {
     home: Home,
     shared: Arc<Shared>,
     gateway: Arc<Gateway>,
+    coordination: Coordination,
     repos: RwLock<HashMap<RepoId, Entry>>,
     /// One registration at a time: two requests for a new repo must not both claim it.
     registering: tokio::sync::Mutex<()>,
@@ -31,11 +33,16 @@ enum Entry {
 }
 
 impl Fleet {
-    pub(crate) fn new(home: Home, shared: Arc<Shared>, gateway: Gateway) -> Self {
+    pub(crate) fn new(
+        home: Home,
+        shared: Arc<Shared>,
+        gateway: Gateway,
+        coordination: Coordination,
+    ) -> Self {
         let repos = RwLock::new(HashMap::new());
         let registering = tokio::sync::Mutex::new(());
         let (gateway, closed) = (Arc::new(gateway), AtomicBool::new(false));
-        Self { home, shared, gateway, repos, registering, closed }
+        Self { home, shared, gateway, coordination, repos, registering, closed }
     }
 
     /// Takes up every repo there is a record of; backends that still run are adopted meanwhile.
@@ -203,6 +210,7 @@ impl Fleet {
         }
         let handle = backend::manage(&self.home, Arc::clone(&self.shared), record, lock);
         self.gateway.serve(door, handle.downgrade());
+        self.coordination.watch(&handle);
         Ok(handle)
     }
 

@@ -6,6 +6,7 @@ mod backend;
 mod capability;
 mod cli;
 mod commands;
+mod coordination;
 mod daemon;
 mod fault;
 mod fleet;
@@ -17,6 +18,8 @@ mod ops;
 mod output;
 mod registry;
 mod repo;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the mutation router calls it"))]
+mod router;
 mod secret;
 mod settings;
 mod shim;

@@ -53,6 +53,9 @@ pub(crate) struct BackendRecord {
     pub(crate) password: String,
     /// Value of `REPOD_BACKEND` in the environment of every process of this backend.
     pub(crate) marker: String,
+    /// What its guards say who they are with; empty in records of older daemons.
+    #[serde(default)]
+    pub(crate) guard: String,
     pub(crate) version: Option<String>,
     pub(crate) started_at: String,
     /// Where the output of this generation begins in `backend.log`.

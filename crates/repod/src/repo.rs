@@ -29,6 +29,8 @@ pub(crate) struct Located {
     pub(crate) directory: PathBuf,
     /// The branch checked out there; absent when detached, or without git.
     pub(crate) branch: Option<String>,
+    /// The commit checked out there, when no branch is.
+    pub(crate) commit: Option<String>,
 }
 
 /// Finds the repository `path` lies in. Blocking: a few `stat`s and three small files.
@@ -53,7 +55,7 @@ pub(crate) fn locate(path: &Path) -> Result<Located, ApiError> {
     rustix::fs::access(&path, rustix::fs::Access::READ_OK | rustix::fs::Access::EXEC_OK)
         .map_err(|error| unreadable(&path, &error.into()))?;
     match discover(&path)? {
-        None => Ok(Located { repo: plain(&path), directory: path, branch: None }),
+        None => Ok(Located { repo: plain(&path), directory: path, branch: None, commit: None }),
         Some(found) => in_git(&path, found),
     }
 }
@@ -105,9 +107,9 @@ fn in_git(path: &Path, found: Discovered) -> Result<Located, ApiError> {
     if directory.to_str().is_none() || root.to_str().is_none() {
         return Err(not_utf8(path));
     }
-    let branch = branch_of(&git_dir);
+    let (branch, commit) = head_of(&git_dir);
     let id = id_of(&common, &name_of(&common));
-    Ok(Located { repo: Repo { id, identity: common, root }, directory, branch })
+    Ok(Located { repo: Repo { id, identity: common, root }, directory, branch, commit })
 }
 
 /// The main worktree as far as the common directory tells it, so that every worktree agrees.
@@ -153,11 +155,15 @@ fn id_of(identity: &Path, name: &str) -> RepoId {
     RepoId::new(name, &first)
 }
 
-fn branch_of(git_dir: &Path) -> Option<String> {
-    let head = fs_err::read_to_string(git_dir.join("HEAD")).ok()?;
-    let branch = head.trim().strip_prefix("ref: refs/heads/")?;
-    // A repository with the reftable format keeps this placeholder there.
-    (branch != ".invalid").then(|| branch.to_owned())
+/// Branch, or commit, of the worktree.
+fn head_of(git_dir: &Path) -> (Option<String>, Option<String>) {
+    let Ok(head) = fs_err::read_to_string(git_dir.join("HEAD")) else { return (None, None) };
+    match head.trim().strip_prefix("ref: refs/heads/") {
+        // A repository with the reftable format keeps this placeholder there.
+        Some(".invalid") => (None, None),
+        Some(branch) => (Some(branch.to_owned()), None),
+        None => (None, Some(head.trim().to_owned())),
+    }
 }
 
 fn canonical(path: &Path) -> Result<PathBuf, ApiError> {

@@ -15,6 +15,7 @@ pub(crate) struct Settings {
     pub(crate) backend: Backend,
     pub(crate) limits: Limits,
     pub(crate) gateway: Gateway,
+    pub(crate) policy: Policy,
 }
 
 /// `[backend]`
@@ -58,6 +59,22 @@ pub(crate) struct Gateway {
     pub(crate) origins: Vec<String>,
 }
 
+/// `[policy]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Policy {
+    /// What a write call does while another session has its branch.
+    pub(crate) write_conflict: Conflict,
+    /// How long it waits then.
+    pub(crate) write_wait: Duration,
+}
+
+/// What to do while somebody else has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Conflict {
+    Wait,
+    Refuse,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
@@ -79,6 +96,7 @@ impl Default for Settings {
                 nofile: 65_535,
             },
             gateway: Gateway { hold_timeout: Duration::from_secs(30), origins: Vec::new() },
+            policy: Policy { write_conflict: Conflict::Wait, write_wait: Duration::from_mins(2) },
         }
     }
 }
@@ -166,6 +184,19 @@ const KEYS: &[(&str, Setter, Getter)] = &[
         "gateway.origins",
         |s, v| put(&mut s.gateway.origins, origins(v)),
         |s| serde_json::json!(s.gateway.origins),
+    ),
+    (
+        "policy.write_conflict",
+        |s, v| put(&mut s.policy.write_conflict, conflict(v)),
+        |s| match s.policy.write_conflict {
+            Conflict::Wait => "wait".into(),
+            Conflict::Refuse => "refuse".into(),
+        },
+    ),
+    (
+        "policy.write_wait",
+        |s, v| put(&mut s.policy.write_wait, duration(v)),
+        |s| humantime::format_duration(s.policy.write_wait).to_string().into(),
     ),
 ];
 
@@ -282,6 +313,14 @@ fn duration(value: &Value) -> Result<Duration, String> {
     let parsed =
         humantime::parse_duration(text(value).map_err(|_| example)?).map_err(|_| example)?;
     if parsed.is_zero() { Err(example.into()) } else { Ok(parsed) }
+}
+
+fn conflict(value: &Value) -> Result<Conflict, String> {
+    match value.as_str() {
+        Some("wait") => Ok(Conflict::Wait),
+        Some("refuse") => Ok(Conflict::Refuse),
+        _ => Err("must be \"wait\" or \"refuse\"".into()),
+    }
 }
 
 fn truth(value: &Value) -> Result<bool, String> {

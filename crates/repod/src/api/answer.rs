@@ -7,10 +7,13 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
-use futures_util::stream::Stream;
+use futures_util::stream::{self, Stream};
 use repod_proto::{ApiError, ErrorBody, ErrorCode, StreamItem};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::convert::Infallible;
+use std::time::Duration;
+use tokio::time::{MissedTickBehavior, interval};
 
 /// An error on its way out.
 pub(crate) struct Failure(pub(crate) ApiError);
@@ -75,4 +78,22 @@ pub(crate) fn ndjson(items: impl Stream<Item = StreamItem> + Send + 'static) -> 
     });
     let body = axum::body::Body::from_stream(lines);
     ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+}
+
+/// How often an answer that only stays open says that the daemon is still there.
+const BEAT: Duration = Duration::from_secs(20);
+
+/// An answer of one line that then stays open, and holds something as long as it is read.
+pub(crate) fn held(first: &impl Serialize, what: impl Send + 'static) -> Response {
+    let mut first = serde_json::to_vec(first).unwrap_or_default();
+    first.push(b'\n');
+    let mut beats = interval(BEAT);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let lines = stream::unfold((what, beats, Some(first)), |(what, mut beats, first)| async move {
+        beats.tick().await;
+        let line = first.map_or(Bytes::from_static(b"{}\n"), Bytes::from);
+        Some((Ok::<_, Infallible>(line), (what, beats, None)))
+    });
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    (kind, axum::body::Body::from_stream(lines)).into_response()
 }

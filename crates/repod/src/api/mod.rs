@@ -1,6 +1,7 @@
 //! The socket API: HTTP/1.1 and JSON on `repod.sock`. Translates, and calls one operation each.
 
 mod answer;
+mod guard;
 mod listener;
 
 pub(crate) use listener::{Peer, PeerListener};
@@ -17,8 +18,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use repod_proto::{
     ApiError, DaemonInfo, EnsureRequest, ErrorCode, GcReport, GcRequest, HibernateReport,
-    HibernateRequest, REPOD_VERSION, RepoStatus, RepoSummary, RestartRequest, ShutdownReport,
-    ShutdownRequest, StatusQuery, StopReport, StopRequest, VERSION_HEADER,
+    HibernateRequest, LeaseHoldRequest, LeaseInfo, LeaseReleaseRequest, REPOD_VERSION, RepoStatus,
+    RepoSummary, RestartRequest, ShutdownReport, ShutdownRequest, StatusQuery, StopReport,
+    StopRequest, VERSION_HEADER,
 };
 use std::sync::Arc;
 use utoipa::OpenApi;
@@ -34,7 +36,11 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/stop", post(stop))
         .route("/v1/hibernate", post(hibernate))
         .route("/v1/restart", post(restart))
+        .route("/v1/leases", get(leases))
+        .route("/v1/lease/hold", post(hold))
+        .route("/v1/lease/release", post(release))
         .route("/v1/gc", post(gc))
+        .merge(guard::router())
         .route("/v1/shutdown", post(shutdown))
         .route("/v1/version", get(version))
         .route("/metrics", get(metrics))
@@ -123,6 +129,34 @@ async fn restart(
     Ok(Json(ops::restart(&daemon, request).await?))
 }
 
+/// Who may write where, and who waits for it.
+#[utoipa::path(get, path = "/v1/leases",
+    responses((status = 200, body = Vec<LeaseInfo>), (status = "default", body = repod_proto::ErrorBody)))]
+async fn leases(State(daemon): App) -> Result<Json<Vec<LeaseInfo>>, Failure> {
+    Ok(Json(ops::leases(&daemon).await?))
+}
+
+/// Hold a lease from outside, as long as the answer is read: NDJSON, the first line a `LeaseHeld`.
+#[utoipa::path(post, path = "/v1/lease/hold", request_body = LeaseHoldRequest,
+    responses((status = 200, body = repod_proto::LeaseHeld), (status = "default", body = repod_proto::ErrorBody)))]
+async fn hold(
+    State(daemon): App,
+    Body(request): Body<LeaseHoldRequest>,
+) -> Result<Response, Failure> {
+    let (held, granted) = ops::hold(&daemon, request).await?;
+    Ok(answer::held(&held, granted))
+}
+
+/// Take a lease away.
+#[utoipa::path(post, path = "/v1/lease/release", request_body = LeaseReleaseRequest,
+    responses((status = 200, body = repod_proto::LeaseReleaseReport), (status = "default", body = repod_proto::ErrorBody)))]
+async fn release(
+    State(daemon): App,
+    Body(request): Body<LeaseReleaseRequest>,
+) -> Result<Json<repod_proto::LeaseReleaseReport>, Failure> {
+    Ok(Json(ops::release(&daemon, request).await?))
+}
+
 /// Clear stale registry entries and left-over processes.
 #[utoipa::path(post, path = "/v1/gc", request_body = GcRequest,
     responses((status = 200, body = GcReport), (status = "default", body = repod_proto::ErrorBody)))]
@@ -156,7 +190,10 @@ async fn metrics(State(daemon): App) -> Result<Response, Failure> {
 
 #[derive(OpenApi)]
 #[openapi(
-    paths(ensure, ps, status, stop, hibernate, restart, gc, shutdown, version, metrics),
+    paths(
+        ensure, ps, status, stop, hibernate, restart, leases, hold, release, gc, shutdown, version,
+        metrics
+    ),
     components(schemas(repod_proto::StreamItem)),
     info(
         title = "repod socket API",

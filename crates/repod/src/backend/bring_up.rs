@@ -10,7 +10,7 @@ use crate::registry::BackendRecord;
 use crate::repo::Repo;
 use crate::secret::random_hex;
 use crate::settings::Settings;
-use repod_opencode::{BackendClient, Binary, Launch, LaunchSpec};
+use repod_opencode::{BackendClient, Binary, Guard, Launch, LaunchSpec};
 use repod_proto::home::RepoDir;
 use repod_proto::{ApiError, EnsureStep, ErrorCode, Generation};
 use repod_supervisor::identity::ProcessIdentity;
@@ -79,6 +79,7 @@ impl Intended {
         })?;
         let password = random_hex::<32>()?;
         let marker = self.shared.marker(&self.repo.id, self.generation, &random_hex::<8>()?);
+        let guard = format!("{}.{}", self.repo.id, random_hex::<16>()?);
         let launch = Launch::prepare(&LaunchSpec {
             binary,
             state_dir: self.dir.dir().to_owned(),
@@ -87,6 +88,7 @@ impl Intended {
             port,
             password: password.clone(),
             marker: marker.clone(),
+            guard: Some(Guard { socket: self.shared.home.socket(), token: guard.clone() }),
             user_env: env,
             extra_env: settings.backend.env,
             extra_args: settings.backend.args,
@@ -125,6 +127,7 @@ impl Intended {
             port,
             password,
             marker,
+            guard,
             version: None,
             started_at,
             log_offset,

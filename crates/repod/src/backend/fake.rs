@@ -47,6 +47,7 @@ impl Fake {
                 port,
                 password: "own".into(),
                 marker: "m".into(),
+                guard: String::new(),
                 version: Some("1.18.33".into()),
                 started_at: "2026-01-01T00:00:00Z".into(),
                 log_offset: 0,

@@ -27,7 +27,7 @@ use crate::registry::Record;
 use crate::repo::Repo;
 use activity::{Activity, Clients};
 use following::Following;
-use repod_proto::{ApiError, ErrorCode, Generation, Home};
+use repod_proto::{ApiError, ErrorCode, Generation, Home, RepoId};
 use repod_supervisor::files::LockFile;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -118,6 +118,10 @@ impl WeakHandle {
             views: self.views.clone(),
             usage: self.usage.clone(),
         })
+    }
+
+    pub(crate) fn id(&self) -> &RepoId {
+        &self.repo.id
     }
 
     /// The state as last published.

@@ -6,6 +6,7 @@ mod config;
 mod ensure;
 mod gc;
 mod hibernate;
+mod leases;
 mod logs;
 mod man;
 mod ps;
@@ -55,6 +56,8 @@ pub(crate) fn dispatch(cli: Cli) -> u8 {
             let wanted = logs::Wanted { follow, lines, daemon, json };
             (json, on_runtime(logs::run(&path, wanted)))
         }
+        Command::Leases { watch, output } => (output.json, on_runtime(leases::run(watch, output))),
+        Command::Lease { command } => (command.json(), on_runtime(leases::lease(command))),
         Command::Gc { dry_run, output } => (output.json, on_runtime(gc::run(dry_run, output))),
         Command::Shim { command } => (command.json(), shim::run(command)),
         Command::Daemon { standby } => (false, crate::daemon::run(standby)),

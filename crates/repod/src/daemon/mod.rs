@@ -11,6 +11,7 @@ mod standby;
 use crate::api;
 use crate::backend::{Admission, Shared};
 use crate::commands::Outcome;
+use crate::coordination::Coordination;
 use crate::fleet::Fleet;
 use crate::gateway::Gateway;
 use crate::keeper::Keeper;
@@ -38,6 +39,7 @@ pub(crate) struct Daemon {
     pub(crate) home: Home,
     pub(crate) fleet: Fleet,
     pub(crate) locator: Locator,
+    pub(crate) coordination: Coordination,
     nofile: u64,
     started_at: String,
     ending: watch::Sender<bool>,
@@ -100,10 +102,14 @@ fn live(birth: &Birth) -> Result<(), ApiError> {
         (Admission::free(), None)
     };
     let shared = Shared::new(home, &settings, admission.clone(), nofile.warning);
+    let _within = runtime.enter();
+    let coordination = Coordination::new(home, settings.policy);
+    let gateway = Gateway::new(settings.gateway, coordination.clone());
     let daemon = Arc::new(Daemon {
         home: home.clone(),
-        fleet: Fleet::new(home.clone(), Arc::new(shared), Gateway::new(settings.gateway)),
+        fleet: Fleet::new(home.clone(), Arc::new(shared), gateway, coordination.clone()),
         locator: Locator::default(),
+        coordination,
         nofile: nofile.soft,
         started_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         ending: watch::Sender::new(false),

@@ -5,6 +5,7 @@ use super::handles::{Closed, Tie};
 use super::patient::Arriving;
 use super::upstream::{Connection, Upstream};
 use crate::backend::ClientGuard;
+use crate::coordination::Granted;
 use crate::hub::Reader;
 use bytes::Bytes;
 use futures_util::Stream;
@@ -56,6 +57,8 @@ pub(super) struct Finish {
     upstream: Arc<Upstream>,
     connection: Option<Connection>,
     _client: ClientGuard,
+    /// What it may write under.
+    _lease: Option<Granted>,
 }
 
 impl Finish {
@@ -63,8 +66,9 @@ impl Finish {
         upstream: Arc<Upstream>,
         connection: Connection,
         client: ClientGuard,
+        lease: Option<Granted>,
     ) -> Self {
-        Self { upstream, connection: Some(connection), _client: client }
+        Self { upstream, connection: Some(connection), _client: client, _lease: lease }
     }
 
     pub(super) fn of(self, body: Incoming) -> GateBody {

@@ -3,10 +3,9 @@
 
 use super::Visit;
 use super::body::GateBody;
-use super::bound::DIRECTORY;
 use super::hold;
 use super::refuse::{Reason, Refusal};
-use super::route::{Route, percent_decode};
+use super::route::Route;
 use crate::hub::{CutSignal, Filter};
 use hyper::body::Incoming;
 use hyper::{Request, Response, header};
@@ -47,13 +46,9 @@ fn filter(visit: &Visit, route: &Route, request: &Request<Incoming>) -> Filter {
     if route.target.path() == "/global/event" {
         return Filter::Global;
     }
-    let query = route.target.query().unwrap_or_default();
-    let named = query.split('&').find_map(|pair| pair.strip_prefix("directory="));
-    let named = named.filter(|value| !value.is_empty()).map(|value| value.replace('+', " "));
-    let header = || Some(request.headers().get(DIRECTORY)?.to_str().ok()?.to_owned());
-    let directory = named.or_else(header).filter(|directory| !directory.is_empty());
+    let directory = route.directory(request.headers());
     Filter::Directory(match directory {
-        Some(directory) => String::from_utf8_lossy(&percent_decode(&directory)).into_owned(),
+        Some(directory) => directory,
         None => visit.handle.repo().root.display().to_string(),
     })
 }

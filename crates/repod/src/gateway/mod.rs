@@ -2,11 +2,12 @@
 //! backend; its own port and password stay in here.
 //!
 //! [`phases`] is the whole way of a request, in order:
-//! route → authorise → hold → prepare → forward → finish.
+//! route → authorise → hold → coordinate → prepare → forward → finish.
 
 mod authorise;
 mod body;
 mod bound;
+mod coordinate;
 mod cors;
 mod credential;
 mod dispose;
@@ -32,6 +33,7 @@ pub(crate) use figures::Figures;
 pub(crate) use listener::{Door, Patience, open};
 
 use crate::backend::{ClientGuard, RepoHandle, View, WeakHandle};
+use crate::coordination::Coordination;
 use crate::ops::Locator;
 use crate::settings;
 use body::GateBody;
@@ -54,6 +56,7 @@ use upstream::Upstream;
 /// What the endpoints of all repos have in common.
 pub(crate) struct Gateway {
     settings: settings::Gateway,
+    coordination: Coordination,
     limits: Limits,
     refusals: Arc<Refusals>,
     locator: Locator,
@@ -61,9 +64,10 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    pub(crate) fn new(settings: settings::Gateway) -> Self {
+    pub(crate) fn new(settings: settings::Gateway, coordination: Coordination) -> Self {
         Self {
             settings,
+            coordination,
             limits: Limits::default(),
             refusals: Arc::default(),
             locator: Locator::default(),
@@ -219,6 +223,8 @@ async fn exchange(
     mut request: Request<Incoming>,
 ) -> Result<Response<GateBody>, Refusal> {
     let size = prepare::announced(&request);
+    hold::hold(&visit, size).await?;
+    let mut lease = coordinate::coordinate(&visit, &route, &request).await?;
     prepare::request(&mut request, &route);
     framing::keep_chunks(&mut request);
     let again = prepare::repeatable(&request);
@@ -229,7 +235,7 @@ async fn exchange(
         let upstream = hold::hold(&visit, size).await?;
         match forward::forward(&upstream, request).await {
             Ok((response, connection)) => {
-                let finish = body::Finish::new(upstream, connection, visit.client);
+                let finish = body::Finish::new(upstream, connection, visit.client, lease.take());
                 return Ok(prepare::response(response).map(|body| finish.of(body)));
             }
             Err(Broken::Unsent(unsent, error)) => {

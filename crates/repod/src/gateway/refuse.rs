@@ -71,6 +71,10 @@ reasons! {
     NoBackend = "no_backend", StartFailed, "backend";
     /// The backend broke off before it answered.
     Broke = "backend_broke", BackendBroke, "backend";
+    /// The guard of the directory is not there: no turn may write.
+    GuardMissing = "guard_missing", GuardMissing, "repod";
+    /// Somebody else has the branch.
+    WriteRefused = "write_refused", LeaseBusy, "client";
     /// The repo is no longer managed.
     Gone = "gone", ShuttingDown, "repod";
 }
@@ -103,6 +107,11 @@ impl Refusal {
     pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
         let retry_after = (reason.code().http_status() == 503).then_some(1);
         Self { reason, error: Box::new(ApiError::new(reason.code(), message)), retry_after }
+    }
+
+    /// One with an error of its own.
+    pub(super) fn of(reason: Reason, error: ApiError) -> Self {
+        Self { reason, error: Box::new(error), retry_after: None }
     }
 
     /// A backend that could not be had, as `ensure` says it.

@@ -1,10 +1,12 @@
 //! route: what a request is about. The port says which repo; the path may carry the capability.
 
+use super::bound::DIRECTORY;
+use super::coordinate::{self, Writes};
 use super::refuse::{Reason, Refusal};
 use crate::backend::Use;
 use crate::capability::Capability;
 use hyper::http::uri::PathAndQuery;
-use hyper::{Method, Request, header};
+use hyper::{HeaderMap, Method, Request, header};
 use std::borrow::Cow;
 
 /// How a request is served.
@@ -43,6 +45,8 @@ fn is_shim(agent: &[u8]) -> bool {
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) kind: Kind,
+    /// How it writes in a repository, if it does.
+    pub(super) writes: Option<Writes>,
     /// What the backend is asked for: without the capability and `auth_token`.
     pub(super) target: PathAndQuery,
     /// The capability in the path.
@@ -75,7 +79,20 @@ impl Route {
         };
         let target = target.map_err(|_| malformed("the request target can't be understood"))?;
         let kind = kind(request, path);
-        Ok(Self { kind, target, capability, auth_token })
+        let writes = coordinate::writes(request.method(), path, &normalised(path));
+        Ok(Self { kind, writes, target, capability, auth_token })
+    }
+}
+
+impl Route {
+    /// The directory it names, as OpenCode has it: the query wins over the header.
+    pub(super) fn directory(&self, headers: &HeaderMap) -> Option<String> {
+        let query = self.target.query().unwrap_or_default();
+        let named = query.split('&').find_map(|pair| pair.strip_prefix("directory="));
+        let named = named.filter(|value| !value.is_empty()).map(|value| value.replace('+', " "));
+        let header = || Some(headers.get(DIRECTORY)?.to_str().ok()?.to_owned());
+        let directory = named.or_else(header).filter(|directory| !directory.is_empty())?;
+        Some(String::from_utf8_lossy(&percent_decode(&directory)).into_owned())
     }
 }
 

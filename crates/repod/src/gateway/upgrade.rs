@@ -31,7 +31,7 @@ pub(super) async fn forward(
     let mut response =
         connection.0.send_request(request).await.map_err(|error| Refusal::broke(&error))?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        let finish = Finish::new(upstream, connection, visit.client);
+        let finish = Finish::new(upstream, connection, visit.client, None);
         return Ok(prepare::response(response).map(|body| finish.of(body)));
     }
     let theirs = hyper::upgrade::on(&mut response);

@@ -2,7 +2,9 @@
 
 mod ensure;
 mod gc;
+pub(crate) mod guard;
 mod hibernate;
+mod leases;
 mod locate;
 mod ps;
 mod restart;
@@ -13,6 +15,7 @@ mod stop;
 pub(crate) use ensure::{ensure, ensure_stream};
 pub(crate) use gc::gc;
 pub(crate) use hibernate::hibernate;
+pub(crate) use leases::{hold, leases, release};
 pub(crate) use locate::Locator;
 pub(crate) use ps::ps;
 pub(crate) use restart::restart;

@@ -12,8 +12,10 @@ mod suite;
 
 use super::{Gateway, Limits, Patience, open};
 use crate::backend::fake::Fake;
+use crate::coordination::Coordination;
 use crate::settings;
 use base64::Engine as _;
+use repod_proto::Home;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -40,7 +42,11 @@ impl Stage {
 
     async fn within(hold_timeout: Duration, limits: Limits) -> Self {
         let origins = vec!["https://app.example".to_owned()];
-        let gateway = Gateway::new(settings::Gateway { hold_timeout, origins });
+        let home = tempfile::tempdir().unwrap();
+        let policy = settings::Settings::default().policy;
+        let desk = Coordination::new(&Home::at(home.path()), policy);
+        let settings = settings::Gateway { hold_timeout, origins };
+        let gateway = Gateway::new(settings, desk);
         let gateway = Arc::new(Gateway { limits, ..gateway });
         let door = open(None, Patience::new()).await.unwrap();
         let port = door.port;

@@ -1,0 +1,201 @@
+//! coordinate: what may write waits here. A turn goes to a directory whose guard is there, and its tool
+//! calls ask for themselves; what writes without a tool call takes the lease of its branch itself, for as
+//! long as it takes.
+
+use super::refuse::{Reason, Refusal};
+use super::route::{Route, percent_decode};
+use super::{Gate, Visit};
+use crate::backend::Process;
+use crate::coordination::{
+    Ask, CallId, Granted, Hold, Kind, LeaseKey, OwnerId, Party, branch_of, wait,
+};
+use hyper::Method;
+use hyper::Request;
+use repod_opencode::{BackendClient, ProbeError, SessionInfo};
+use repod_proto::{ApiError, Generation};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How long a directory's guard may take to come: the directory is opened for it, plugins and all.
+const GUARD_LIMIT: Duration = Duration::from_secs(10);
+
+/// How a request writes in a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Writes {
+    /// It begins a turn of this session.
+    Turn(String),
+    /// It does so itself, for this session.
+    Session(String),
+    /// It does so itself, in the directory it names.
+    Directory,
+}
+
+/// What such a request does, if it does.
+pub(super) fn writes(method: &Method, path: &str, normalised: &str) -> Option<Writes> {
+    if method.is_safe() {
+        return None;
+    }
+    let segments: Vec<&str> = normalised.split('/').filter(|segment| !segment.is_empty()).collect();
+    let session = || {
+        let mut raw = path.split('/').filter(|segment| !segment.is_empty()).skip(1);
+        let id = String::from_utf8_lossy(&percent_decode(raw.next()?)).into_owned();
+        Some(id)
+    };
+    Some(match segments.as_slice() {
+        ["session", _, "message" | "prompt_async" | "command" | "init"]
+            if *method == Method::POST =>
+        {
+            Writes::Turn(session()?)
+        }
+        ["session", _, "shell" | "revert" | "unrevert"] => Writes::Session(session()?),
+        ["vcs", "apply"] | ["project", "git", "init"] => Writes::Directory,
+        ["experimental", "worktree", ..] => Writes::Directory,
+        ["experimental", "project", _, "copy"] => Writes::Directory,
+        ["experimental", "control-plane", "move-session"] => Writes::Directory,
+        // Writes a file of the project.
+        ["config"] => Writes::Directory,
+        _ => return None,
+    })
+}
+
+/// Waits until the request may write. What is returned is held until it has been answered.
+pub(super) async fn coordinate<B>(
+    visit: &Visit,
+    route: &Route,
+    request: &Request<B>,
+) -> Result<Option<Granted>, Refusal> {
+    let Some(writes) = &route.writes else { return Ok(None) };
+    let view = visit.handle.view();
+    let Some(process) = view.process.as_ref() else { return Ok(None) };
+    let backend = BackendClient::new(process.port, process.password.clone());
+    let named = || route.directory(request.headers());
+    let own = || visit.handle.repo().root.display().to_string();
+    match writes {
+        Writes::Turn(id) => {
+            if let Some(session) = session(&backend, id).await? {
+                guarded(visit, process, view.generation, &backend, &session.directory).await?;
+            }
+            Ok(None)
+        }
+        Writes::Session(id) => match session(&backend, id).await? {
+            Some(session) => {
+                lease(visit, view.generation, Some(&session), &session.directory).await
+            }
+            None => Ok(None),
+        },
+        Writes::Directory => {
+            let directory = named().unwrap_or_else(own);
+            lease(visit, view.generation, None, &directory).await
+        }
+    }
+}
+
+/// The session, unless there is none: that is OpenCode's to say.
+async fn session(backend: &BackendClient, id: &str) -> Result<Option<SessionInfo>, Refusal> {
+    match backend.session(id).await {
+        Ok(session) => Ok(Some(session)),
+        Err(ProbeError::Failed { status: 400..=499, .. }) => Ok(None),
+        Err(error) => {
+            let message = format!("which directory this session works in can't be asked: {error}");
+            Err(Refusal::new(Reason::Broke, message).hint("ask again"))
+        }
+    }
+}
+
+/// Waits for the guard of this directory; without one no turn that may write is let through.
+async fn guarded(
+    visit: &Visit,
+    process: &Process,
+    generation: Generation,
+    backend: &BackendClient,
+    directory: &str,
+) -> Result<(), Refusal> {
+    let (repo, guards) = (&visit.handle.repo().id, visit.gate.gateway.coordination.guards());
+    if guards.is_there(repo, generation, directory) {
+        return Ok(());
+    }
+    if !process.guard.is_empty() {
+        // Opens the directory, which loads its plugins.
+        let opening = backend.session_status(directory);
+        let (_, came) = tokio::join!(
+            tokio::time::timeout(GUARD_LIMIT, opening),
+            guards.comes(repo, generation, directory, GUARD_LIMIT)
+        );
+        if came {
+            return Ok(());
+        }
+    }
+    let message = format!("the guard of `{directory}` is not there, so nothing may write there");
+    Err(Refusal::new(Reason::GuardMissing, message).hint(
+        "`repod restart` loads it anew; `repod logs` may say why it did not load (is OPENCODE_PURE \
+         set, or a plugin broken?)",
+    ))
+}
+
+/// Takes the lease of the branch that is checked out there.
+async fn lease(
+    visit: &Visit,
+    generation: Generation,
+    session: Option<&SessionInfo>,
+    directory: &str,
+) -> Result<Option<Granted>, Refusal> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let Gate { gateway, .. } = &*visit.gate;
+    let repo = visit.handle.repo().id.clone();
+    let path = Path::new(directory);
+    let Some((key, worktree)) = branch_of(path, &repo, path).map_err(Refusal::write)? else {
+        return Ok(None);
+    };
+    let name = format!("request-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    let id = match session {
+        Some(session) => OwnerId::Session { repo: repo.clone(), root: session.root().to_owned() },
+        None => OwnerId::Outside(name.clone()),
+    };
+    let title = session.map_or("a client's request", |session| session.title.as_str());
+    let party = Party {
+        id,
+        session_id: session.map_or(name.clone(), |session| session.id.clone()),
+        title: title.to_owned(),
+        directory: directory.to_owned(),
+        generation: if session.is_some() { generation } else { Generation::default() },
+        pid: None,
+    };
+    let ask = Ask {
+        call: CallId(format!("{repo}/{name}")),
+        party,
+        key: LeaseKey::clone(&key),
+        worktree: Some(worktree),
+        what: "a request that writes".to_owned(),
+        hold: Hold::Call,
+        wait: wait(gateway.coordination.policy()),
+        kind: Kind::LongRunning,
+    };
+    gateway.coordination.ask(ask).await.map(Some).map_err(Refusal::write)
+}
+
+impl Refusal {
+    /// A write that may not be done now.
+    fn write(error: ApiError) -> Self {
+        Self::of(Reason::WriteRefused, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_writes_is_known_by_its_path() {
+        let post = |path: &str| writes(&Method::POST, path, &path.to_ascii_lowercase());
+        assert_eq!(post("/session/ses_A/message"), Some(Writes::Turn("ses_A".into())));
+        assert_eq!(post("/session/ses_A/prompt_async"), Some(Writes::Turn("ses_A".into())));
+        assert_eq!(post("/session/ses_A/shell"), Some(Writes::Session("ses_A".into())));
+        assert_eq!(post("/vcs/apply"), Some(Writes::Directory));
+        assert_eq!(post("/experimental/worktree/reset"), Some(Writes::Directory));
+        for reads in ["/session", "/session/ses_A/abort", "/session/ses_A/permissions/x", "/log"] {
+            assert_eq!(post(reads), None, "{reads}");
+        }
+        assert_eq!(writes(&Method::GET, "/session/a/message", "/session/a/message"), None);
+    }
+}
