@@ -9,6 +9,7 @@ mod faults;
 mod gateway;
 mod hostile;
 mod launch;
+mod leases;
 mod many;
 mod readers;
 mod registry;
