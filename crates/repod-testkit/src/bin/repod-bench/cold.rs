@@ -49,7 +49,7 @@ pub(crate) fn cold(repod: &Path) {
 }
 
 /// `opencode serve` as a user would start it, until its first authenticated answer.
-fn bare_until_it_answers(world: &World, repo: &Path) -> Running {
+pub(crate) fn bare_until_it_answers(world: &World, repo: &Path) -> Running {
     let server = world
         .command(world.opencode())
         .args(["serve", "--hostname", "127.0.0.1", "--port", "0"])

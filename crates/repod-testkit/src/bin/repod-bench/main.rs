@@ -8,6 +8,7 @@ mod cold;
 mod events;
 mod figures;
 mod gateway;
+mod guard;
 mod idle;
 mod listen;
 mod many;
@@ -16,15 +17,18 @@ mod peers;
 mod requests;
 mod socket;
 mod stage;
+mod wake;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 type Part = (&'static str, fn(&Path));
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 11] = [
     ("cli", cli::cli),
     ("socket", socket::socket),
     ("cold", cold::cold),
+    ("wake", wake::wake),
+    ("guard", guard::guard),
     ("memory", memory::memory),
     ("many", many::many),
     ("gateway", gateway::gateway),
