@@ -2,7 +2,7 @@
 
 use super::{Ask, CallId, Coordination, Hold, Kind, LeaseKey, OwnerId, Party, Wait, words};
 use crate::ops::Locator;
-use crate::repo::{self, Located};
+use crate::repo::Located;
 use crate::router::Envelope;
 use crate::settings::{Conflict, Policy};
 use repod_coordination::lease::Branch;
@@ -216,22 +216,17 @@ async fn add(
         Err(error) => return Err(error),
     };
     let own = Path::new(&call.caller.directory);
-    places.extend(key(&located, &call.caller.repo, own));
+    places.extend(branch_of(&located, &call.caller.repo, own));
     Ok(())
 }
 
-/// The branch that is checked out there, and the root of its worktree; none where no repo is. Looks at
-/// the disk.
+/// The branch that is checked out there, and the root of its worktree; none where no repo is. Without
+/// git only `repo`'s own directory is one; others are nobody's.
 pub(crate) fn branch_of(
-    directory: &Path,
+    located: &Located,
     repo: &RepoId,
     own: &Path,
-) -> Result<Option<(LeaseKey, String)>, ApiError> {
-    Ok(key(&repo::locate(directory)?, repo, own))
-}
-
-/// Without git only the caller's own directory is a repo; others are nobody's.
-fn key(located: &Located, repo: &RepoId, own: &Path) -> Option<(LeaseKey, String)> {
+) -> Option<(LeaseKey, String)> {
     let (repo, branch) = match (&located.branch, &located.commit) {
         (Some(branch), _) => (&located.repo.id, Branch::Named(branch.clone())),
         (None, Some(commit)) => (&located.repo.id, Branch::Detached(commit.clone())),

@@ -16,6 +16,9 @@ use tokio::task::{AbortHandle, JoinSet};
 /// How often a lock file that somebody else has is tried again.
 const RETRY: Duration = Duration::from_millis(50);
 
+/// Worktrees remembered; with more, remembering starts over.
+const WORKTREES_MAX: usize = 4096;
+
 /// What the desk is told.
 pub(super) enum Word {
     Ask(Box<Ask>, oneshot::Sender<Answer>),
@@ -43,6 +46,8 @@ pub(super) struct Desk {
     born_at: jiff::Timestamp,
     answers: HashMap<CallId, oneshot::Sender<Answer>>,
     locks: HashMap<LeaseKey, (u64, Lock)>,
+    /// What was checked out in each worktree when somebody last asked to write there.
+    checked_out: HashMap<String, LeaseKey>,
     beside: JoinSet<Done>,
 }
 
@@ -57,6 +62,7 @@ impl Desk {
             born_at: jiff::Timestamp::now(),
             answers: HashMap::new(),
             locks: HashMap::new(),
+            checked_out: HashMap::new(),
             beside: JoinSet::new(),
         }
     }
@@ -74,6 +80,7 @@ impl Desk {
             tokio::select! {
                 word = words.recv() => match word {
                     Some(Word::Ask(ask, reply)) => {
+                        self.notice_switch(&ask);
                         self.answers.insert(ask.call.clone(), reply);
                         self.feed(Event::Ask(*ask));
                     }
@@ -145,6 +152,21 @@ impl Desk {
             }
         }
         None
+    }
+
+    /// A branch that is switched under a lease is noticed by the next write: calls that still wait for
+    /// the old one go over to the new one's line.
+    fn notice_switch(&mut self, ask: &Ask) {
+        let Some(worktree) = &ask.worktree else { return };
+        if self.checked_out.len() >= WORKTREES_MAX && !self.checked_out.contains_key(worktree) {
+            self.checked_out.clear();
+        }
+        let before = self.checked_out.insert(worktree.clone(), ask.key.clone());
+        if let Some(from) = before.filter(|from| *from != ask.key) {
+            tracing::info!(%worktree, from = %from.branch, to = %ask.key.branch, "switched");
+            let (worktree, to) = (worktree.clone(), ask.key.clone());
+            self.feed(Event::BranchSwitched { worktree, from, to });
+        }
     }
 
     fn secure(&mut self, key: LeaseKey, fence: u64) -> Option<Event> {

@@ -143,8 +143,8 @@ async fn lease(
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let Gate { gateway, .. } = &*visit.gate;
     let repo = visit.handle.repo().id.clone();
-    let path = Path::new(directory);
-    let Some((key, worktree)) = branch_of(path, &repo, path).map_err(Refusal::write)? else {
+    let located = gateway.locator.locate(directory).await.map_err(Refusal::write)?;
+    let Some((key, worktree)) = branch_of(&located, &repo, Path::new(directory)) else {
         return Ok(None);
     };
     let name = format!("request-{}", COUNT.fetch_add(1, Ordering::Relaxed));

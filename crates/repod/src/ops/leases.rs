@@ -76,7 +76,7 @@ async fn key(daemon: &Daemon, path: &str, branch: Option<&str>) -> Result<LeaseK
         })?;
         return Ok(LeaseKey { repo: located.repo.id, branch });
     }
-    let found = branch_of(&located.directory, &located.repo.id, &located.directory)?;
+    let found = branch_of(&located, &located.repo.id, &located.directory);
     found.map(|(key, _)| key).ok_or_else(|| {
         ApiError::new(ErrorCode::InvalidRequest, format!("no branch is checked out in `{path}`"))
             .hint("name one with `--branch`")

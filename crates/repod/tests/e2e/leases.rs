@@ -271,3 +271,27 @@ async fn without_its_guard_nothing_writes_and_reading_works() {
     assert_eq!(turn.succeeded().text, "1");
     world.finish();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_switched_under_a_lease_is_noticed() {
+    let world = world();
+    let repo = world.git_repo("web");
+    let client = oc(&ensure(&world, &repo));
+    let session = client.create_session(&repo).await.unwrap();
+    let script = Script::new()
+        .write("a.txt", "on main")
+        .bash("git checkout --quiet -b other")
+        .write("b.txt", "on other")
+        .gate("go on")
+        .text("done");
+    client.start_turn(&session, script.prompt("x")).await.unwrap();
+    wait_until("the second file", BOUND, async || repo.join("b.txt").exists().then_some(())).await;
+    let mut branches: Vec<_> = leases(&world).into_iter().map(|lease| lease.branch).collect();
+    branches.sort();
+    // The old one too, to the end of the turn: nobody else slips in under it.
+    assert_eq!(branches, ["main", "other"]);
+    world.model().open("go on");
+    client.wait_idle(&session, &repo, BOUND).await;
+    wait_until("nobody writes", BOUND, async || leases(&world).is_empty().then_some(())).await;
+    world.finish();
+}
