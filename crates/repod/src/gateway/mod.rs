@@ -223,8 +223,11 @@ async fn exchange(
     mut request: Request<Incoming>,
 ) -> Result<Response<GateBody>, Refusal> {
     let size = prepare::announced(&request);
-    hold::hold(&visit, size).await?;
-    let mut lease = coordinate::coordinate(&visit, &route, &request).await?;
+    let mut lease = None;
+    if route.writes.is_some() {
+        hold::hold(&visit, size).await?;
+        lease = coordinate::coordinate(&visit, &route, &request).await?;
+    }
     prepare::request(&mut request, &route);
     framing::keep_chunks(&mut request);
     let again = prepare::repeatable(&request);
