@@ -25,7 +25,14 @@ need_rust() {
   need cc "linking" "apt-get install build-essential"
 }
 need_git() { need git "finding repositories" "apt-get install git"; }
-need_tmux() { need tmux "the tests of OpenCode's terminal interface" "apt-get install tmux"; }
+# Installed where that can be done without asking (as root, on Debian or Ubuntu); else it is said.
+need_tmux() {
+  if ! command -v tmux >/dev/null 2>&1 && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    say "installing tmux with apt-get: the tests of OpenCode's terminal interface drive it ..."
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq tmux; } >/dev/null 2>&1 || true
+  fi
+  need tmux "the tests of OpenCode's terminal interface" "apt-get install tmux"
+}
 need_npm() { need npm "fetching OpenCode" "apt-get install npm"; }
 
 # Whether a version is one repod supports: 1.18 or newer, not 2.
