@@ -11,7 +11,7 @@ BUN_VERSION=1.4.5
 GUNICORN_VERSION=27.0.1
 GUNICORN_SHA256=b1514965361c8b7e8107a80aa2a92636878df1ccfac6dd204a676426e04d9e3e
 
-# The project's own folder of fetched tools; nothing outside it is installed or changed.
+# The project's own folder of fetched tools; nothing outside it is installed or changed, but for tmux.
 TOOLS="${REPOD_TOOLS:-$PROJECT/.tools}"
 
 die() { printf 'error: %s\n' "$1" >&2; [ -z "${2:-}" ] || printf 'hint: %s\n' "$2" >&2; exit 1; }
