@@ -102,7 +102,15 @@ pub(crate) struct Stranger(pub(crate) Child);
 impl Stranger {
     pub(crate) fn sleeping(marker: &str) -> Self {
         let mut command = Command::new("sleep");
-        Self(command.arg("300").env("REPOD_BACKEND", marker).spawn().unwrap())
+        let stranger = Self(command.arg("300").env("REPOD_BACKEND", marker).spawn().unwrap());
+        // The kernel lets the parent go on a moment before the child's environment can be read.
+        let environ = format!("/proc/{}/environ", stranger.0.id());
+        let begun = std::time::Instant::now();
+        while fs_err::read(&environ).unwrap().is_empty() {
+            assert!(begun.elapsed().as_secs() < 10, "{environ} stays empty");
+            std::thread::yield_now();
+        }
+        stranger
     }
 
     pub(crate) fn helper(args: &[&str]) -> Self {
