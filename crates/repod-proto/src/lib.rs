@@ -9,6 +9,7 @@ pub mod exit;
 pub mod home;
 mod ids;
 mod lease;
+mod route;
 
 pub use api::{
     DaemonInfo, EnsureProgress, EnsureRequest, EnsureStep, GcReport, GcRequest, HibernateOutcome,
@@ -22,6 +23,10 @@ pub use ids::{Generation, RepoId, RepoIdError};
 pub use lease::{
     CallInfo, CallState, LeaseHeld, LeaseHoldRequest, LeaseInfo, LeaseOwner, LeaseReleaseReport,
     LeaseReleaseRequest, LeaseState, OwnerKind, WaiterInfo,
+};
+pub use route::{
+    MutationFrom, MutationInfo, MutationOutcome, MutationTo, MutationsQuery, RouteApplyRequest,
+    RouteBy, RouteFile, RouteReport, RouteTarget, RouteWriteRequest,
 };
 
 /// Version of the socket API, the first segment of every path.
