@@ -2,6 +2,7 @@
 //!
 //! The shapes here are a contract. Fields may be added; none is removed or renamed.
 
+pub mod agent;
 mod api;
 mod endpoint;
 mod error;
@@ -11,6 +12,7 @@ mod ids;
 mod lease;
 mod route;
 
+pub use agent::AgentEvent;
 pub use api::{
     DaemonInfo, EnsureProgress, EnsureRequest, EnsureStep, GcReport, GcRequest, HibernateOutcome,
     HibernateReport, HibernateRequest, RestartRequest, ShutdownReport, ShutdownRequest,
