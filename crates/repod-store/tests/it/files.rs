@@ -1,0 +1,141 @@
+//! Files that were there before: of older versions, of a newer one, damaged, or somebody else's.
+
+use crate::support;
+use repod_store::journal::State;
+use repod_store::{Journal, SCHEMA, StoreError};
+use sqlx::{Connection, SqliteConnection};
+use std::path::{Path, PathBuf};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// How the fixture of a new schema is made: once, by hand, when the schema is final.
+/// `cargo test -p repod-store --test it -- --ignored write_the_fixture`
+#[tokio::test]
+#[ignore = "writes into the sources"]
+async fn write_the_fixture() {
+    let path = fixture(&format!("v{SCHEMA}.db"));
+    assert!(!path.exists(), "a fixture is never written again");
+    let journal = Journal::open(&path).await.unwrap();
+    for (id, state) in
+        [("done", State::Applied), ("open", State::Pending), ("clash", State::Conflict)]
+    {
+        journal.begin(&support::operation(id)).await.unwrap();
+        journal.advance(id, State::Pending, state, None, Some(&[(0, 7)])).await.unwrap();
+    }
+    journal.close().await;
+}
+
+#[tokio::test]
+async fn every_older_file_is_understood() {
+    for version in 1..=SCHEMA {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("repod.db");
+        fs_err::copy(fixture(&format!("v{version}.db")), &path).unwrap();
+        let journal = Journal::open(&path).await.unwrap();
+        let heads = journal.list(10).await.unwrap();
+        let found: Vec<_> = heads.iter().map(|head| (head.id.as_str(), head.state)).collect();
+        assert_eq!(
+            found,
+            [("clash", State::Conflict), ("open", State::Pending), ("done", State::Applied)],
+            "v{version}"
+        );
+        let mut open = support::operation("open");
+        open.parts[0].fence = 7;
+        assert_eq!(journal.unfinished().await.unwrap(), [open], "v{version}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_repod_is_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("repod.db");
+    Journal::open(&path).await.unwrap().close().await;
+    let mut raw = SqliteConnection::connect(path.to_str().unwrap()).await.unwrap();
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations VALUES (?, 'of tomorrow', '2027-01-01', true, x'00', 0)",
+    )
+    .bind(SCHEMA + 1)
+    .execute(&mut raw)
+    .await
+    .unwrap();
+    raw.close().await.unwrap();
+    let before = fs_err::read(&path).unwrap();
+    let refused = Journal::open(&path).await.unwrap_err();
+    let known = (SCHEMA + 1, SCHEMA);
+    assert!(
+        matches!(refused, StoreError::TooNew { found, known: k, .. } if (found, k) == known),
+        "{refused}"
+    );
+    assert!(fs_err::read(&path).unwrap() == before, "it was written on");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("repod.db");
+    let whole = {
+        Journal::open(&path).await.unwrap().close().await;
+        fs_err::read(&path).unwrap()
+    };
+    let mut smashed = whole.clone();
+    smashed[0..4096].fill(0x5a);
+    for (what, bytes) in [
+        ("a text", b"{\"not\": \"a database, but long enough to be read as one\"}".repeat(100)),
+        ("a short text", b"oops".to_vec()),
+        ("a broken head", smashed),
+        ("one cut short", whole[..whole.len() / 2].to_vec()),
+    ] {
+        fs_err::write(&path, &bytes).unwrap();
+        let refused = Journal::open(&path).await.expect_err(what);
+        assert!(matches!(refused, StoreError::Corrupt { .. }), "{what}: {refused:?}");
+        assert!(fs_err::read(&path).unwrap() == bytes, "{what} was written on");
+    }
+}
+
+#[tokio::test]
+async fn another_programs_database_is_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("repod.db");
+    fs_err::write(&path, b"").unwrap();
+    let mut raw = SqliteConnection::connect(path.to_str().unwrap()).await.unwrap();
+    sqlx::raw_sql("CREATE TABLE mine (a)").execute(&mut raw).await.unwrap();
+    raw.close().await.unwrap();
+    let before = fs_err::read(&path).unwrap();
+    let refused = Journal::open(&path).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Corrupt { .. }), "{refused:?}");
+    assert!(fs_err::read(&path).unwrap() == before, "it was written on");
+}
+
+#[tokio::test]
+async fn a_file_whose_making_was_cut_short_is_made_now() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("repod.db");
+    fs_err::write(&path, b"").unwrap();
+    let journal = Journal::open(&path).await.unwrap();
+    assert!(journal.list(1).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn two_who_open_a_new_file_at_once_both_have_it() {
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("repod.db");
+        let (a, b) = tokio::join!(Journal::open(&path), Journal::open(&path));
+        let (a, b) = (a.unwrap(), b.unwrap());
+        let (one, two) = (support::operation("1"), support::operation("2"));
+        let (one, two) = tokio::join!(a.begin(&one), b.begin(&two));
+        one.unwrap();
+        two.unwrap();
+        assert_eq!(a.list(9).await.unwrap().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_made_says_where() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = Journal::open(&dir.path().join("none/repod.db")).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Open { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("none/repod.db"), "{refused}");
+}
