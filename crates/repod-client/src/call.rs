@@ -71,6 +71,10 @@ impl Client {
         self
     }
 
+    pub(crate) fn may_start(&self) -> bool {
+        self.policy != StartPolicy::Never
+    }
+
     /// The home this client talks to.
     pub fn home(&self) -> &Home {
         &self.home
@@ -216,13 +220,13 @@ impl Client {
     fn ensure_request(&self, path: &Path) -> Result<EnsureRequest, ApiError> {
         Ok(EnsureRequest {
             path: absolute(path)?,
-            start: self.policy != StartPolicy::Never,
+            start: self.may_start(),
             env: self.env.clone(),
             timeout_seconds: None,
         })
     }
 
-    async fn call<T: DeserializeOwned>(
+    pub(crate) async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
@@ -304,7 +308,7 @@ fn current_env() -> BTreeMap<String, String> {
         .collect()
 }
 
-fn absolute(path: &Path) -> Result<String, ApiError> {
+pub(crate) fn absolute(path: &Path) -> Result<String, ApiError> {
     let path: PathBuf = std::path::absolute(path).map_err(|error| {
         ApiError::new(ErrorCode::PathNotFound, format!("`{}`: {error}", path.display()))
     })?;

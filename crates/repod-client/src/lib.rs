@@ -32,6 +32,7 @@
 
 mod call;
 mod connect;
+mod route;
 mod start;
 
 pub use call::Client;
