@@ -115,6 +115,39 @@ impl LeaseCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum RouteCommand {
+    /// Apply a patch (git or unified diff) from standard input: all of it or nothing
+    #[command(after_help = "\
+Paths in the patch are relative to the root of the worktree PATH lies in. The repository's own backend is
+woken if need be and applies it, under its branch's lease; `repod mutations` has the record.
+  git -C ~/src/a diff --binary | repod route apply --to ~/src/b")]
+    Apply {
+        /// A path in the repository
+        #[arg(long, value_name = "PATH")]
+        to: PathBuf,
+        /// The branch that must be checked out there; any by default
+        #[arg(long)]
+        branch: Option<String>,
+        /// A name of yours for this write: the same name again does not apply it twice
+        #[arg(long, value_name = "ID")]
+        operation: Option<String>,
+        /// How long to wait for the branch (`30s`, `5m`, `0s`: not at all); `[policy] write_wait` by default
+        #[arg(long, value_name = "DURATION")]
+        wait: Option<humantime::Duration>,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+impl RouteCommand {
+    /// Whether JSON was asked for.
+    pub(crate) fn json(&self) -> bool {
+        let Self::Apply { output, .. } = self;
+        output.json
+    }
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Ensure a backend for each repository, with progress
     Up {
@@ -224,6 +257,19 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: LeaseCommand,
     },
+    /// Change another repository through its own backend
+    Route {
+        #[command(subcommand)]
+        command: RouteCommand,
+    },
+    /// What was written across repositories, the newest first
+    Mutations {
+        /// How many at most
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Clear stale registry entries and left-over processes; never touches a repository
     Gc {
         /// Say what would be cleared, and leave it
@@ -236,6 +282,18 @@ pub(crate) enum Command {
     Shim {
         #[command(subcommand)]
         command: ShimCommand,
+    },
+    /// The Model Context Protocol on standard input and output, for agents of any make
+    #[command(after_help = "\
+Tools: repos_list, repo_read, repo_write, repo_edit, repo_apply_patch, repo_status, leases. Writes are done by
+the target repository's own backend under its branch's lease. An agent starts this by itself once it is told to.")]
+    Mcp {
+        /// How long a write waits for its branch (`30s`, `5m`); `[policy] write_wait` by default
+        #[arg(long, value_name = "DURATION")]
+        wait: Option<humantime::Duration>,
+        /// Start neither a daemon nor a backend: what needs one is refused
+        #[arg(long)]
+        no_start: bool,
     },
     /// The daemon, in the foreground
     Daemon {

@@ -13,6 +13,7 @@ mod fleet;
 mod gateway;
 mod hub;
 mod keeper;
+mod mcp;
 mod metrics;
 mod ops;
 mod output;

@@ -2,7 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use repod_proto::{ApiError, BackendState, ErrorBody};
+use repod_proto::{ApiError, BackendState, ErrorBody, MutationOutcome};
 use serde::Serialize;
 
 const RED: Style = AnsiColor::Red.on_default().bold();
@@ -97,6 +97,21 @@ pub(crate) fn state(state: BackendState) -> String {
         BackendState::Stopped | BackendState::Hibernated => DIM,
     };
     format!("{style}{}{style:#}", state.as_str())
+}
+
+/// What came of a mutation, coloured.
+pub(crate) fn outcome(outcome: MutationOutcome) -> String {
+    let (style, name) = match outcome {
+        MutationOutcome::Pending => (YELLOW, "pending"),
+        MutationOutcome::Applied => (GREEN, "applied"),
+        MutationOutcome::Unchanged => (DIM, "unchanged"),
+        MutationOutcome::Refused => (YELLOW, "refused"),
+        MutationOutcome::RolledBack => (YELLOW, "rolled_back"),
+        MutationOutcome::Conflict => (RED, "conflict"),
+        MutationOutcome::Bypass => (RED, "bypass"),
+        MutationOutcome::Unknown => (DIM, "unknown"),
+    };
+    format!("{style}{name}{style:#}")
 }
 
 /// A size for people.

@@ -9,8 +9,11 @@ mod hibernate;
 mod leases;
 mod logs;
 mod man;
+mod mcp;
+mod mutations;
 mod ps;
 mod restart;
+mod route;
 mod run;
 mod shim;
 mod shutdown;
@@ -58,6 +61,13 @@ pub(crate) fn dispatch(cli: Cli) -> u8 {
         }
         Command::Leases { watch, output } => (output.json, on_runtime(leases::run(watch, output))),
         Command::Lease { command } => (command.json(), on_runtime(leases::lease(command))),
+        Command::Route { command } => (command.json(), on_runtime(route::run(command))),
+        Command::Mutations { limit, output } => {
+            (output.json, on_runtime(mutations::run(limit, output)))
+        }
+        Command::Mcp { wait, no_start } => {
+            (false, on_runtime(mcp::run(wait.map(whole_seconds), no_start)))
+        }
         Command::Gc { dry_run, output } => (output.json, on_runtime(gc::run(dry_run, output))),
         Command::Shim { command } => (command.json(), shim::run(command)),
         Command::Daemon { standby } => (false, crate::daemon::run(standby)),
@@ -148,5 +158,22 @@ fn absolute(path: &Path) -> Result<String, ApiError> {
 pub(crate) fn warn_all(endpoint: &repod_proto::Endpoint) {
     for warning in &endpoint.warnings {
         output::warn(&format!("{}: {warning}", endpoint.repo_id));
+    }
+}
+
+/// A part of a second is waited for as a whole one: 0 would be not at all.
+fn whole_seconds(wait: humantime::Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_never_shortened_to_none() {
+        for (text, seconds) in [("0s", 0), ("1ms", 1), ("1s", 1), ("1s 1ms", 2), ("5m", 300)] {
+            assert_eq!(whole_seconds(text.parse().unwrap()), seconds);
+        }
     }
 }

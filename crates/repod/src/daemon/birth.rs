@@ -64,7 +64,7 @@ impl Birth {
             Mode::OnDemand => take_report(&home)?,
             Mode::Foreground => None,
         };
-        log::init();
+        log::init("info");
         // Started through `/proc/self/exe` it would be listed as `exe`.
         let _ = rustix::thread::set_name(c"repod");
         tracing::info!(?mode, home = %home.dir().display(), "starting");

@@ -12,9 +12,9 @@ use tracing_subscriber::EnvFilter;
 const LOG_MAX: u64 = 8 * 1024 * 1024;
 const LOG_KEEP: u32 = 2;
 
-/// Starts logging. `REPOD_LOG` is a filter such as `debug` or `repod=trace`.
-pub(crate) fn init() {
-    let filter = EnvFilter::try_from_env("REPOD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+/// Starts logging. `REPOD_LOG` is a filter such as `debug` or `repod=trace`; `usual` stands without it.
+pub(crate) fn init(usual: &str) {
+    let filter = EnvFilter::try_from_env("REPOD_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
     // A second call (tests) leaves the first one's subscriber.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)

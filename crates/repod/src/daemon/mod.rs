@@ -8,6 +8,8 @@ mod birth;
 mod log;
 mod standby;
 
+pub(crate) use log::init as log_to_stderr;
+
 use crate::api;
 use crate::backend::{Admission, Shared};
 use crate::commands::Outcome;
