@@ -16,9 +16,12 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
+mod apply;
 mod events;
 mod sessions;
+mod shell;
 
+pub use apply::ApplyError;
 pub use events::EventBody;
 pub use sessions::{HistoryRow, Request as PendingRequest, SessionInfo};
 

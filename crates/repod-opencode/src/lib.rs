@@ -12,8 +12,8 @@ pub mod v1_18;
 
 pub use binary::{Binary, BinaryError, is_repod, is_supported};
 pub use client::{
-    BackendClient, EventBody, Health, HistoryRow, PendingRequest, ProbeError, SessionInfo,
-    SessionState,
+    ApplyError, BackendClient, EventBody, Health, HistoryRow, PendingRequest, ProbeError,
+    SessionInfo, SessionState,
 };
 pub use hold::hold_events;
 pub use v1_18::{

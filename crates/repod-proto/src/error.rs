@@ -84,6 +84,10 @@ error_codes! {
     LeaseStale = 409, BUSY;
     /// The right to write was taken away: by a person, or because a command ran too long.
     LeaseRevoked = 409, BUSY;
+    /// A write in a repo was not done, and nothing has changed.
+    WriteRefused = 409, FAILURE;
+    /// A write was begun and can be neither finished nor undone without a person.
+    WriteConflict = 409, FAILURE;
     /// There is no backend, and starting one was not allowed.
     NotRunning = 409, NOT_RUNNING;
     /// No `opencode` was found.

@@ -91,6 +91,16 @@ impl RepoDir {
         self.dir.join("lock")
     }
 
+    /// What is remembered of the repo: the journal of writes that crossed repos.
+    pub fn database(&self) -> PathBuf {
+        self.dir.join("repod.db")
+    }
+
+    /// Copies of other repos' files that calls of this one work on, until they are done.
+    pub fn stage(&self) -> PathBuf {
+        self.dir.join("stage")
+    }
+
     /// Output of the backend.
     pub fn backend_log(&self) -> PathBuf {
         self.dir.join("log").join("backend.log")

@@ -2,6 +2,10 @@
 //!
 //! One list, [`KEYS`], is what is known; `repod config` prints it, the parser checks against it.
 
+mod policy;
+
+pub(crate) use policy::{BashGuard, Conflict, CrossRepo, Policy};
+
 use repod_proto::{ApiError, ErrorCode};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -59,22 +63,6 @@ pub(crate) struct Gateway {
     pub(crate) origins: Vec<String>,
 }
 
-/// `[policy]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Policy {
-    /// What a write call does while another session has its branch.
-    pub(crate) write_conflict: Conflict,
-    /// How long it waits then.
-    pub(crate) write_wait: Duration,
-}
-
-/// What to do while somebody else has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Conflict {
-    Wait,
-    Refuse,
-}
-
 impl Default for Settings {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
@@ -96,7 +84,7 @@ impl Default for Settings {
                 nofile: 65_535,
             },
             gateway: Gateway { hold_timeout: Duration::from_secs(30), origins: Vec::new() },
-            policy: Policy { write_conflict: Conflict::Wait, write_wait: Duration::from_mins(2) },
+            policy: Policy::default(),
         }
     }
 }
@@ -187,16 +175,23 @@ const KEYS: &[(&str, Setter, Getter)] = &[
     ),
     (
         "policy.write_conflict",
-        |s, v| put(&mut s.policy.write_conflict, conflict(v)),
-        |s| match s.policy.write_conflict {
-            Conflict::Wait => "wait".into(),
-            Conflict::Refuse => "refuse".into(),
-        },
+        |s, v| policy::CONFLICT.put(v, &mut s.policy.write_conflict),
+        |s| policy::CONFLICT.show(s.policy.write_conflict),
     ),
     (
         "policy.write_wait",
         |s, v| put(&mut s.policy.write_wait, duration(v)),
         |s| humantime::format_duration(s.policy.write_wait).to_string().into(),
+    ),
+    (
+        "policy.cross_repo",
+        |s, v| policy::CROSS_REPO.put(v, &mut s.policy.cross_repo),
+        |s| policy::CROSS_REPO.show(s.policy.cross_repo),
+    ),
+    (
+        "policy.bash_guard",
+        |s, v| policy::BASH_GUARD.put(v, &mut s.policy.bash_guard),
+        |s| policy::BASH_GUARD.show(s.policy.bash_guard),
     ),
 ];
 
@@ -313,14 +308,6 @@ fn duration(value: &Value) -> Result<Duration, String> {
     let parsed =
         humantime::parse_duration(text(value).map_err(|_| example)?).map_err(|_| example)?;
     if parsed.is_zero() { Err(example.into()) } else { Ok(parsed) }
-}
-
-fn conflict(value: &Value) -> Result<Conflict, String> {
-    match value.as_str() {
-        Some("wait") => Ok(Conflict::Wait),
-        Some("refuse") => Ok(Conflict::Refuse),
-        _ => Err("must be \"wait\" or \"refuse\"".into()),
-    }
 }
 
 fn truth(value: &Value) -> Result<bool, String> {

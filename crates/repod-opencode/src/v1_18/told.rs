@@ -44,6 +44,33 @@ pub fn server(kind: &str) -> String {
     json!({ "id": event_id(), "type": kind, "properties": {} }).to_string()
 }
 
+/// What happened to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileChange {
+    /// It is new.
+    Add,
+    /// It holds something else.
+    Change,
+    /// It is gone.
+    Unlink,
+}
+
+/// The payloads that tell of a changed file, as a tool of the backend's own would have sent them.
+pub fn file_changed(file: &str, change: FileChange) -> Vec<Value> {
+    let event = match change {
+        FileChange::Add => "add",
+        FileChange::Change => "change",
+        FileChange::Unlink => "unlink",
+    };
+    let payload = |kind: &str, properties: Value| json!({ "id": event_id(), "type": kind, "properties": properties });
+    let mut told = Vec::new();
+    if change != FileChange::Unlink {
+        told.push(payload("file.edited", json!({ "file": file })));
+    }
+    told.push(payload("file.watcher.updated", json!({ "file": file, "event": event })));
+    told
+}
+
 /// Where an event belongs.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {

@@ -3,6 +3,7 @@
 mod answer;
 mod guard;
 mod listener;
+mod route;
 
 pub(crate) use listener::{Peer, PeerListener};
 
@@ -39,6 +40,7 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/leases", get(leases))
         .route("/v1/lease/hold", post(hold))
         .route("/v1/lease/release", post(release))
+        .merge(route::router())
         .route("/v1/gc", post(gc))
         .merge(guard::router())
         .route("/v1/shutdown", post(shutdown))
@@ -191,8 +193,22 @@ async fn metrics(State(daemon): App) -> Result<Response, Failure> {
 #[derive(OpenApi)]
 #[openapi(
     paths(
-        ensure, ps, status, stop, hibernate, restart, leases, hold, release, gc, shutdown, version,
-        metrics
+        ensure,
+        ps,
+        status,
+        stop,
+        hibernate,
+        restart,
+        leases,
+        hold,
+        release,
+        gc,
+        shutdown,
+        version,
+        metrics,
+        route::apply,
+        route::write,
+        route::mutations
     ),
     components(schemas(repod_proto::StreamItem)),
     info(

@@ -1,18 +1,15 @@
-//! From a tool call to what it has to ask for: nothing, or the leases of the branches it writes on.
+//! From a tool call to what it has to ask for: nothing, or the leases of the branches it writes on;
+//! and whether it writes in another repo, which then has to do it.
 
-use super::{Ask, CallId, Coordination, Hold, Kind, LeaseKey, OwnerId, Party, Wait, words};
+use super::footprint::{Footprint, footprint};
+use super::policy;
+use super::{
+    Ask, CallId, Coordination, Granted, Hold, Kind, LeaseKey, OwnerId, Party, Wait, words,
+};
 use crate::ops::Locator;
-use crate::repo::Located;
-use crate::router::Envelope;
 use crate::settings::{Conflict, Policy};
-use repod_coordination::lease::Branch;
-use repod_proto::{ApiError, ErrorCode, Generation, RepoId};
-use repod_shell::{Classified, Dir, Input, Reason, Target};
-use std::collections::BTreeMap;
+use repod_proto::{ApiError, Generation, RepoId};
 use std::path::{Path, PathBuf};
-
-/// Paths of one call that are looked at; a call that names more takes its own repo's lease as well.
-const PATHS_MAX: usize = 256;
 
 /// Who calls.
 #[derive(Clone, Debug)]
@@ -44,14 +41,11 @@ pub(crate) enum Verdict {
     /// It needs no lease.
     Free,
     /// It may run; under these leases, its own branch's last.
-    Granted(Vec<(LeaseKey, u64)>),
+    Granted { leases: Vec<(LeaseKey, u64)>, footprint: Footprint },
 }
 
-/// A branch that is written on, and where it is checked out.
-type Places = BTreeMap<LeaseKey, String>;
-
 impl Caller {
-    fn party(&self) -> Party {
+    pub(crate) fn party(&self) -> Party {
         Party {
             id: OwnerId::Session { repo: self.repo.clone(), root: self.root.clone() },
             session_id: self.session.clone(),
@@ -75,36 +69,72 @@ impl Coordination {
         locator: &Locator,
         call: &GuardedCall,
     ) -> Result<Verdict, ApiError> {
-        let places = places(locator, call).await?;
-        let mut granted = Vec::new();
-        let mut kept = Vec::new();
-        let last = places.len().saturating_sub(1);
-        // All leases before the one ticket: so no circle is closed by a ticket.
-        for (at, (key, worktree)) in places.into_iter().enumerate() {
-            let is_last = at == last;
-            let name = if is_last { call.call.clone() } else { format!("{}+{at}", call.call) };
-            let asked = self.ask(Ask {
-                call: call.caller.id(&name),
-                party: call.caller.party(),
-                key,
-                worktree: is_last.then_some(worktree),
-                what: call.what(),
-                hold: Hold::Turn,
-                wait: wait(self.policy()),
-                kind: if call.tool == "bash" { Kind::LongRunning } else { Kind::Ordinary },
-            });
-            let asked = asked.await?;
-            granted.extend(asked.lease.clone());
-            if is_last {
-                asked.keep();
-            } else {
-                // The lease stays with the turn; the call that asked for it has nothing to do.
-                kept.push(asked);
-            }
+        let footprint = footprint(locator, call).await?;
+        if footprint.places.is_empty() {
+            return Ok(Verdict::Free);
         }
-        drop(kept);
-        Ok(if granted.is_empty() { Verdict::Free } else { Verdict::Granted(granted) })
+        policy::check(self.policy(), call, &footprint)?;
+        let wanted = Wanted {
+            call: call.caller.id(&call.call),
+            party: call.caller.party(),
+            what: call.what(),
+            hold: Hold::Turn,
+            wait: wait(self.policy()),
+            kind: if call.tool == "bash" { Kind::LongRunning } else { Kind::Ordinary },
+        };
+        let mut granted = self.take(&footprint.branches(), wanted, true).await?;
+        let leases = granted.iter().filter_map(|granted| granted.lease.clone()).collect();
+        // The leases stay with the turn; of the calls that asked for them, only the last has something
+        // to do, and its end will be reported.
+        if let Some(last) = granted.pop() {
+            last.keep();
+        }
+        Ok(Verdict::Granted { leases, footprint })
     }
+
+    /// Waits for the leases of all these branches, which come in order, the same for everybody; with a
+    /// ticket for the last one's worktree where wanted.
+    pub(crate) async fn take(
+        &self,
+        branches: &[(LeaseKey, String)],
+        wanted: Wanted,
+        ticket: bool,
+    ) -> Result<Vec<Granted>, ApiError> {
+        let mut granted = Vec::new();
+        let last = branches.len().saturating_sub(1);
+        // All leases before the one ticket: so no circle is closed by a ticket.
+        for (at, (key, worktree)) in branches.iter().enumerate() {
+            let is_last = at == last;
+            let call = match is_last {
+                true => wanted.call.clone(),
+                false => CallId(format!("{}+{at}", wanted.call.0)),
+            };
+            let asked = self.ask(Ask {
+                call,
+                party: wanted.party.clone(),
+                key: key.clone(),
+                worktree: (is_last && ticket).then(|| worktree.clone()),
+                what: wanted.what.clone(),
+                hold: wanted.hold,
+                wait: wanted.wait,
+                kind: wanted.kind,
+            });
+            granted.push(asked.await?);
+        }
+        Ok(granted)
+    }
+}
+
+/// How leases are asked for.
+pub(crate) struct Wanted {
+    /// The name of the call in the whole daemon; where it needs several leases, those that ask for the
+    /// others are named after it.
+    pub(crate) call: CallId,
+    pub(crate) party: Party,
+    pub(crate) what: String,
+    pub(crate) hold: Hold,
+    pub(crate) wait: Wait,
+    pub(crate) kind: Kind,
 }
 
 /// What a write does while another has its branch.
@@ -125,126 +155,7 @@ impl GuardedCall {
         words::one_line(&text, 200)
     }
 
-    fn absolute(&self, path: &str) -> PathBuf {
+    pub(super) fn absolute(&self, path: &str) -> PathBuf {
         Path::new(&self.caller.directory).join(path)
     }
-}
-
-async fn places(locator: &Locator, call: &GuardedCall) -> Result<Places, ApiError> {
-    let mut places = Places::new();
-    match call.tool.as_str() {
-        "write" | "edit" => {
-            let path = call.file_path.as_ref().ok_or_else(|| missing("filePath"))?;
-            add(locator, call, &call.absolute(path), &mut places).await?;
-        }
-        "apply_patch" => {
-            let text = call.patch_text.as_ref().ok_or_else(|| missing("patchText"))?;
-            match Envelope::parse(text) {
-                Some(envelope) if envelope.paths().len() <= PATHS_MAX => {
-                    for path in envelope.paths() {
-                        add(locator, call, &call.absolute(path), &mut places).await?;
-                    }
-                }
-                // The tool will say what is wrong with it; until then it may write here.
-                _ => add(locator, call, Path::new(&call.caller.directory), &mut places).await?,
-            }
-        }
-        "bash" => bash(locator, call, &mut places).await?,
-        // Tools of others: what they write is not known, only where they are at home.
-        _ => add(locator, call, Path::new(&call.caller.directory), &mut places).await?,
-    }
-    Ok(places)
-}
-
-async fn bash(locator: &Locator, call: &GuardedCall, places: &mut Places) -> Result<(), ApiError> {
-    let command = call.command.as_ref().ok_or_else(|| missing("command"))?;
-    let cwd = call.absolute(call.workdir.as_deref().unwrap_or_default());
-    for path in paths_of(command, &cwd.canonicalize().unwrap_or(cwd)) {
-        add(locator, call, &path, places).await?;
-    }
-    Ok(())
-}
-
-/// Where a command may write; nothing when it only reads.
-fn paths_of(command: &str, cwd: &Path) -> Vec<PathBuf> {
-    let home = std::env::home_dir();
-    let variable = |name: &str| std::env::var(name).ok();
-    let input = Input { command, cwd, home: home.as_deref(), variable: &variable };
-    let classified = repod_shell::classify(&input);
-    let mut paths: Vec<PathBuf> = Vec::new();
-    if classified.kind == repod_shell::Kind::Reading {
-        return paths;
-    }
-    if !writes_only_what_it_names(&classified) {
-        paths.push(cwd.to_owned());
-        paths.extend(classified.runs_in.into_iter().filter_map(|dir| match dir {
-            Dir::Known(dir) => Some(dir),
-            Dir::Unknown => None,
-        }));
-    }
-    paths.extend(classified.writes.into_iter().map(|target| match target {
-        Target::File(path) | Target::Tree(path) => path,
-        Target::Dynamic { .. } => cwd.to_owned(),
-    }));
-    paths.truncate(PATHS_MAX);
-    paths
-}
-
-/// Whether all that makes it write are files it names: `echo x >/tmp/note` is no write on a branch.
-fn writes_only_what_it_names(classified: &Classified) -> bool {
-    let named = |reason: &Reason| matches!(reason, Reason::Redirect(_));
-    let known = |target: &Target| !matches!(target, Target::Dynamic { .. });
-    !classified.opaque
-        && classified.reasons.iter().all(named)
-        && classified.writes.iter().all(known)
-}
-
-/// Adds the branch this path belongs to, unless it is nobody's.
-async fn add(
-    locator: &Locator,
-    call: &GuardedCall,
-    path: &Path,
-    places: &mut Places,
-) -> Result<(), ApiError> {
-    // What is not there yet belongs to where it will be.
-    let existing = path.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
-    let Some(text) = existing.to_str() else { return Err(not_utf8(existing)) };
-    let located = match locator.locate(text).await {
-        Ok(located) => located,
-        // A tool that can't get there writes nothing there.
-        Err(error) if error.code == ErrorCode::PathUnreadable => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    let own = Path::new(&call.caller.directory);
-    places.extend(branch_of(&located, &call.caller.repo, own));
-    Ok(())
-}
-
-/// The branch that is checked out there, and the root of its worktree; none where no repo is. Without
-/// git only `repo`'s own directory is one; others are nobody's.
-pub(crate) fn branch_of(
-    located: &Located,
-    repo: &RepoId,
-    own: &Path,
-) -> Option<(LeaseKey, String)> {
-    let (repo, branch) = match (&located.branch, &located.commit) {
-        (Some(branch), _) => (&located.repo.id, Branch::Named(branch.clone())),
-        (None, Some(commit)) => (&located.repo.id, Branch::Detached(commit.clone())),
-        (None, None) if located.directory.starts_with(own) => {
-            (repo, Branch::Directory(own.display().to_string()))
-        }
-        (None, None) => return None,
-    };
-    let worktree = located.directory.display().to_string();
-    Some((LeaseKey { repo: repo.clone(), branch }, worktree))
-}
-
-fn missing(argument: &str) -> ApiError {
-    ApiError::new(ErrorCode::InvalidRequest, format!("the call has no `{argument}`"))
-        .hint("call the tool again with all its arguments")
-}
-
-fn not_utf8(path: &Path) -> ApiError {
-    let message = format!("`{}` is not UTF-8, and OpenCode can't open such a path", path.display());
-    ApiError::new(ErrorCode::PathNotUtf8, message)
 }

@@ -13,11 +13,14 @@
 
 mod calls;
 mod desk;
+mod footprint;
 mod guards;
 mod lock;
+mod policy;
 mod watch;
 
-pub(crate) use calls::{Caller, GuardedCall, Verdict, branch_of, wait};
+pub(crate) use calls::{Caller, GuardedCall, Verdict, Wanted, wait};
+pub(crate) use footprint::{Footprint, branch_of};
 pub(crate) use guards::Presence;
 pub(crate) use repod_coordination::lease::{
     Answer, Ask, CallId, Event, Hold, Kind, LeaseKey, OwnerId, Party, Restored, RestoredCall, Wait,

@@ -18,6 +18,7 @@ use crate::fleet::Fleet;
 use crate::gateway::Gateway;
 use crate::keeper::Keeper;
 use crate::ops::Locator;
+use crate::router::Router;
 use crate::settings::Settings;
 use birth::{Birth, Mode};
 use repod_proto::{ApiError, DaemonInfo, ErrorCode, Home, REPOD_VERSION, exit};
@@ -39,9 +40,10 @@ const WORKERS: usize = 2;
 /// What every request can reach.
 pub(crate) struct Daemon {
     pub(crate) home: Home,
-    pub(crate) fleet: Fleet,
-    pub(crate) locator: Locator,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) locator: Arc<Locator>,
     pub(crate) coordination: Coordination,
+    pub(crate) router: Router,
     nofile: u64,
     started_at: String,
     ending: watch::Sender<bool>,
@@ -107,11 +109,15 @@ fn live(birth: &Birth) -> Result<(), ApiError> {
     let _within = runtime.enter();
     let coordination = Coordination::new(home, settings.policy);
     let gateway = Gateway::new(settings.gateway, coordination.clone());
+    let fleet = Arc::new(Fleet::new(home.clone(), Arc::new(shared), gateway, coordination.clone()));
+    let locator = Arc::new(Locator::default());
+    let router = Router::new(home.clone(), Arc::clone(&fleet), coordination.clone());
     let daemon = Arc::new(Daemon {
         home: home.clone(),
-        fleet: Fleet::new(home.clone(), Arc::new(shared), gateway, coordination.clone()),
-        locator: Locator::default(),
+        fleet,
+        locator,
         coordination,
+        router,
         nofile: nofile.soft,
         started_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         ending: watch::Sender::new(false),
@@ -127,6 +133,7 @@ async fn serve(birth: &Birth, daemon: Arc<Daemon>, keeper: Keeper) -> Result<(),
     daemon.fleet.load().await.map_err(|error| {
         ApiError::new(ErrorCode::StateIo, format!("the registry can't be read: {error}"))
     })?;
+    daemon.router.recover().await;
     let listener = birth.listen()?;
     let standby = birth.wants_standby().then(|| standby::keep(home.clone()));
     tokio::spawn(keeper.run(Arc::clone(&daemon)));

@@ -209,6 +209,12 @@ impl Hub {
         reader
     }
 
+    /// Gives an event of the daemon's own to every reader, as `/global/event` has them.
+    pub(crate) fn tell(&self, event: impl Into<bytes::Bytes>) {
+        let event = event.into();
+        self.shared.with(|core| core.publish(event));
+    }
+
     /// Tells one listener in the daemon what happens to sessions.
     pub(crate) fn tap(&self, tap: mpsc::Sender<Noted>) {
         self.shared.with(|core| core.tap = Some(tap));

@@ -6,8 +6,13 @@ use crate::coordination::{
     Verdict,
 };
 use crate::daemon::Daemon;
-use repod_proto::{ApiError, ErrorCode, Generation, RepoId};
+use crate::router::{Leave, Ran};
+use crate::settings::{BashGuard, CrossRepo};
+use repod_proto::{ApiError, ErrorCode, Generation, RepoId, RouteReport};
 use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 use subtle::ConstantTimeEq as _;
 
 /// A lease that a guard says its sessions hold.
@@ -92,20 +97,73 @@ pub(crate) async fn hello(
     daemon.coordination.guards().enter(repo.clone(), generation, directory)
 }
 
-/// Waits until the call may run; the lease of its own branch, if it needs one.
-pub(crate) async fn ask(
-    daemon: &Daemon,
-    call: &GuardedCall,
-) -> Result<Option<(LeaseKey, u64)>, ApiError> {
-    match daemon.coordination.before(&daemon.locator, call).await? {
-        Verdict::Free => Ok(None),
-        Verdict::Granted(mut leases) => Ok(leases.pop()),
+/// What a call may do.
+pub(crate) struct Permit {
+    /// The leases it runs under, its own branch's last.
+    pub(crate) leases: Vec<(LeaseKey, u64)>,
+    /// Where it leads to another repo: how it gets there.
+    pub(crate) foreign: Option<Leave>,
+    /// Whether a person has to be asked first, whatever OpenCode's own rules say.
+    pub(crate) ask: bool,
+}
+
+/// Waits until the call may run.
+pub(crate) async fn ask(daemon: &Daemon, call: &GuardedCall) -> Result<Permit, ApiError> {
+    let policy = daemon.coordination.policy();
+    let (leases, footprint) = match daemon.coordination.before(&daemon.locator, call).await? {
+        Verdict::Free => return Ok(Permit { leases: Vec::new(), foreign: None, ask: false }),
+        Verdict::Granted { leases, footprint } => (leases, footprint),
+    };
+    let observed = call.tool == "bash" && policy.bash_guard == BashGuard::Observe;
+    if !footprint.is_foreign_to(&call.caller.repo) || observed {
+        return Ok(Permit { leases, foreign: None, ask: false });
     }
+    let foreign = Some(daemon.router.note(call, footprint)?);
+    Ok(Permit { leases, foreign, ask: policy.cross_repo == CrossRepo::Ask })
+}
+
+/// Copies for a call that writes in another repo: where each of its files is to be worked on.
+pub(crate) async fn stage(
+    daemon: &Daemon,
+    repo: &RepoId,
+    session: &str,
+    call: &str,
+    name: &str,
+) -> Result<BTreeMap<PathBuf, PathBuf>, ApiError> {
+    daemon.router.stage(repo, session, call, name).await
+}
+
+/// The tool has worked on its copies: done for real, to the end, even when whoever asked has left.
+pub(crate) async fn commit(
+    daemon: Arc<Daemon>,
+    repo: RepoId,
+    operation: String,
+) -> Result<RouteReport, ApiError> {
+    let router = daemon.router.clone();
+    let carrying = tokio::spawn(async move { router.commit(&repo, &operation).await });
+    carrying.await.map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))?
+}
+
+/// Runs a command that belongs to another repo there; ended when whoever asked leaves.
+pub(crate) async fn shell(
+    daemon: &Daemon,
+    repo: &RepoId,
+    session: &str,
+    call: &str,
+) -> Result<Ran, ApiError> {
+    daemon.router.shell(repo, session, call).await
 }
 
 /// The call has ended.
 pub(crate) async fn report(daemon: &Daemon, repo: &RepoId, session: &str, call: &str) {
+    daemon.router.ended(repo, session, call).await;
     daemon.coordination.tell(Event::Report { call: id(repo, session, call) }).await;
+}
+
+/// Where the repos of this home are: reading there needs no question.
+pub(crate) fn roots(daemon: &Daemon) -> Vec<String> {
+    let all = daemon.fleet.all();
+    all.iter().map(|handle| handle.repo().root.display().to_string()).collect()
 }
 
 fn id(repo: &RepoId, session: &str, call: &str) -> CallId {

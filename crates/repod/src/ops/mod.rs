@@ -8,6 +8,7 @@ mod leases;
 mod locate;
 mod ps;
 mod restart;
+pub(crate) mod route;
 mod shutdown;
 mod status;
 mod stop;

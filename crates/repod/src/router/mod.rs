@@ -1,16 +1,99 @@
-//! The mutation router's way with patches: made so that the target's backend applies them exactly,
-//! and read to find which repos they concern.
+//! The mutation router: a write that leaves its repo is done by the backend of the repo it goes to.
+//!
+//! ```text
+//!  guard ─ask─► leases ─► stage: copies, for OpenCode's own tool ─► commit: what became of them
+//!  api ──────────────────────────────────────────────────────────────► changes
+//!                                                                         │
+//!                journal (on disk) ◄─ settle ─ carry: look, apply, undo ◄─┘
+//!                                                  │
+//!                                    the target's backend: POST /vcs/apply
+//! ```
+//!
+//! What is on record and not settled is taken up again by the next daemon (`recover`). Patches are made
+//! so that the backend applies them exactly (`patch`), and given ones are read to find which repos they
+//! concern (`touched`).
 
 mod attributes;
+mod carry;
 mod envelope;
 mod git;
+mod image;
+mod journals;
+mod listed;
 mod patch;
+mod recover;
+mod resolve;
+mod scratch;
+mod shell;
+mod stage;
+mod standing;
 mod touched;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use attributes::converted;
+pub(crate) use carry::{Source, Target};
 pub(crate) use envelope::{Envelope, Hunk};
+pub(crate) use image::look;
 pub(crate) use patch::{Change, Content, Form, Kind, PatchError, make};
+pub(crate) use resolve::{Links, resolve};
+pub(crate) use scratch::{ScratchError, changes_of};
+pub(crate) use shell::Ran;
+pub(crate) use stage::{Leave, operation_id};
 pub(crate) use touched::{Touched, TouchedError, touched};
+
+use crate::coordination::Coordination;
+use crate::fleet::Fleet;
+use journals::Journals;
+use repod_proto::Home;
+use stage::Foreign;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Router(Arc<Inner>);
+
+struct Inner {
+    home: Home,
+    fleet: Arc<Fleet>,
+    coordination: Coordination,
+    journals: Journals,
+    /// Calls that write in other repos, from their leave to their end.
+    foreign: Mutex<HashMap<String, Foreign>>,
+    sessions: shell::Sessions,
+    /// Operations that are being carried out: one at a time for each.
+    working: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+impl Router {
+    pub(crate) fn new(home: Home, fleet: Arc<Fleet>, coordination: Coordination) -> Self {
+        let journals = Journals::new(home.clone());
+        Self(Arc::new(Inner {
+            home,
+            fleet,
+            coordination,
+            journals,
+            foreign: Mutex::default(),
+            sessions: shell::Sessions::default(),
+            working: Mutex::default(),
+        }))
+    }
+
+    /// Waits until nobody else carries this operation out.
+    async fn alone(&self, operation: &str) -> tokio::sync::OwnedMutexGuard<()> {
+        let lock = {
+            let mut working = self.0.working.lock().unwrap_or_else(PoisonError::into_inner);
+            working.retain(|_, lock| lock.strong_count() > 0);
+            match working.get(operation).and_then(Weak::upgrade) {
+                Some(lock) => lock,
+                None => {
+                    let lock = Arc::new(tokio::sync::Mutex::new(()));
+                    working.insert(operation.to_owned(), Arc::downgrade(&lock));
+                    lock
+                }
+            }
+        };
+        lock.lock_owned().await
+    }
+}

@@ -17,21 +17,7 @@ use std::path::{Component, Path, PathBuf};
 /// Most files in one patch.
 const MAX_FILES: usize = 4096;
 
-/// What git tracks of a file besides its bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Plain,
-    Executable,
-    /// The bytes are the link's target.
-    Link,
-}
-
-/// A file's content.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Content {
-    pub(crate) kind: Kind,
-    pub(crate) bytes: Vec<u8>,
-}
+pub(crate) use repod_store::journal::{Image as Content, ImageKind as Kind};
 
 /// One file, before and after; `None`: it isn't there.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,9 +1,8 @@
 //! Which files a given patch names.
 
 use super::{change, plain};
-use crate::router::{
-    Change, Envelope, Form, Hunk, Touched, TouchedError, converted, make, touched,
-};
+use crate::router::attributes::converted;
+use crate::router::{Change, Envelope, Form, Hunk, Touched, TouchedError, make, touched};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 

@@ -1,0 +1,359 @@
+//! Carries an operation out: on record first, then by the backends of the repos it goes to, then
+//! settled. May be called again for the same operation at any time; nothing is done twice.
+
+use super::journals::store;
+use super::patch::{Change, Content, Form, make};
+use super::standing::{At, Next, Past, next};
+use super::{Router, look};
+use crate::backend::{Asked, RepoHandle, Use};
+use crate::coordination::LeaseKey;
+use repod_opencode::v1_18::told::{self, Place};
+use repod_opencode::{ApplyError, BackendClient};
+use repod_proto::{ApiError, ErrorCode, MutationOutcome, RepoId, RouteReport, RouteTarget};
+use repod_store::Journal;
+use repod_store::journal::{Begun, FileChange, NewOperation, Operation, Part, State};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Times a broken backend is followed to its next generation.
+const ATTEMPTS: u32 = 6;
+/// Between two, when the backend broke off and is still there: what it was told may go on.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long a target's backend may take to be there.
+const ENSURE_LIMIT: Duration = Duration::from_mins(2);
+/// Longest diff told, in bytes.
+const DIFF_MAX: usize = 24 * 1024;
+
+/// Who writes.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) repo: Option<RepoId>,
+    pub(crate) session: String,
+    pub(crate) root: String,
+    pub(crate) title: String,
+    pub(crate) tool: String,
+}
+
+/// The files that are to change on one branch.
+pub(crate) struct Target {
+    pub(crate) directory: PathBuf,
+    pub(crate) fence: u64,
+    pub(crate) changes: Vec<Change>,
+}
+
+impl Target {
+    /// A worktree, with nothing to change yet.
+    pub(crate) fn new(directory: PathBuf) -> Self {
+        Self { directory, fence: 0, changes: Vec::new() }
+    }
+}
+
+/// What came of it.
+pub(crate) type Done = RouteReport;
+
+/// Why a backend did not apply a patch.
+enum Trouble {
+    Refused(String),
+    Broke(ApiError),
+}
+
+impl Router {
+    /// Has these changes made, once: the same name again is answered with what came of the first.
+    pub(crate) async fn carry_out(
+        &self,
+        operation: String,
+        source: Source,
+        wanted: BTreeMap<LeaseKey, Target>,
+    ) -> Result<Done, ApiError> {
+        let Some(first) = wanted.keys().next().map(|key| key.repo.clone()) else {
+            return Ok(Done {
+                operation_id: operation,
+                outcome: MutationOutcome::Unchanged,
+                targets: Vec::new(),
+                diff: String::new(),
+            });
+        };
+        let _alone = self.alone(&operation).await;
+        let journal = self.0.journals.of(&first).await?;
+        let op = record(operation, source, wanted);
+        let (op, resumed) = match journal.begin(&op).await.map_err(store)? {
+            Begun::New => (op, false),
+            Begun::Known(op) => (*op, true),
+        };
+        crate::fault::point(&self.0.home, "journalled");
+        let op = self.settle(&journal, op, resumed).await?;
+        report(&op).await
+    }
+
+    /// What came of an operation of this name, if it is on record and settled.
+    pub(crate) async fn settled(
+        &self,
+        operation: &str,
+        first: Option<&LeaseKey>,
+    ) -> Result<Option<Done>, ApiError> {
+        let Some(key) = first else { return Ok(None) };
+        let Some(journal) = self.0.journals.known(&key.repo).await? else { return Ok(None) };
+        match journal.get(operation).await.map_err(store)? {
+            Some(op) if op.state.is_final() => report(&op).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Brings an operation that is on record to its end.
+    pub(super) async fn settle(
+        &self,
+        journal: &Journal,
+        mut op: Operation,
+        resumed: bool,
+    ) -> Result<Operation, ApiError> {
+        if op.state.is_final() {
+            return Ok(op);
+        }
+        let (state, message) = self.work(&op, resumed).await?;
+        crate::fault::point(&self.0.home, "applied");
+        let advanced = journal.advance(&op.id, State::Pending, state, message.as_deref(), None);
+        advanced.await.map_err(store)?;
+        if state == State::Conflict {
+            tracing::error!(operation = %op.id, message, "a write can't be finished nor undone");
+        }
+        (op.state, op.message) = (state, message);
+        Ok(op)
+    }
+
+    async fn work(
+        &self,
+        op: &Operation,
+        resumed: bool,
+    ) -> Result<(State, Option<String>), ApiError> {
+        let mut past = Past { resumed, ..Past::default() };
+        let mut last = None;
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 && last.is_some() {
+                tokio::time::sleep(PAUSE).await;
+            }
+            // Applying, undoing and looking once more is one attempt.
+            for _ in 0..4 {
+                let standing = standing(op).await?;
+                let (parts, undoes) = match next(op, &standing, &past) {
+                    Next::Settle(state, message) => return Ok((state, message)),
+                    Next::Apply(parts) => (parts, false),
+                    Next::Undo(parts, reason) => {
+                        past.refused = Some(reason);
+                        (parts, true)
+                    }
+                };
+                match self.apply_all(op, &parts).await {
+                    Ok(()) if undoes => past.undone = true,
+                    Ok(()) => {}
+                    Err(Trouble::Refused(reason)) if undoes => {
+                        let message = format!("it can't be put back: {reason}");
+                        return Ok((State::Conflict, Some(message)));
+                    }
+                    Err(Trouble::Refused(reason)) => past.refused = Some(reason),
+                    Err(Trouble::Broke(error)) => {
+                        last = Some(error);
+                        break;
+                    }
+                }
+            }
+        }
+        // Left on record: the next daemon, or the same call again, goes on from here.
+        Err(last.unwrap_or_else(|| {
+            let message = "the files do not come to rest: somebody else writes them";
+            ApiError::new(ErrorCode::BackendBroke, message)
+        }))
+    }
+
+    async fn apply_all(
+        &self,
+        op: &Operation,
+        parts: &[(usize, Vec<Change>)],
+    ) -> Result<(), Trouble> {
+        for (index, changes) in parts {
+            let Some(part) = op.parts.get(*index) else { continue };
+            self.apply(part, changes).await?;
+            crate::fault::point(&self.0.home, "part-applied");
+        }
+        Ok(())
+    }
+
+    /// Has one repo's backend make these changes.
+    async fn apply(&self, part: &Part, changes: &[Change]) -> Result<(), Trouble> {
+        let patch = make(changes, Form::Exact).await.map_err(|error| {
+            Trouble::Refused(format!("no patch can be made of it: {}", chain(&error)))
+        })?;
+        let Some(patch) = patch else { return Ok(()) };
+        let handle = self.target(&part.repo).await.map_err(Trouble::Broke)?;
+        // Counted as a client, so that it isn't put to sleep meanwhile.
+        let _used = handle.client(Use::Request { stirs: true });
+        let ensured = tokio::time::timeout(ENSURE_LIMIT, handle.ensure(Asked::default())).await;
+        let view = ensured
+            .map_err(|_| {
+                let message = format!("the backend of `{}` does not come up", part.directory);
+                Trouble::Broke(ApiError::new(ErrorCode::Deadline, message))
+            })?
+            .map_err(Trouble::Broke)?;
+        let Some(process) = &view.process else {
+            let message = format!("the backend of `{}` has just ended", part.directory);
+            return Err(Trouble::Broke(ApiError::new(ErrorCode::BackendBroke, message)));
+        };
+        let backend = BackendClient::new(process.port, process.password.clone());
+        match backend.vcs_apply(&part.directory, &patch).await {
+            Ok(()) => {
+                tell(&handle, part, changes);
+                Ok(())
+            }
+            Err(ApplyError::Refused(reason)) => {
+                let directory = &part.directory;
+                Err(Trouble::Refused(format!("`git apply` in `{directory}` said: {reason}")))
+            }
+            Err(ApplyError::Broke(error)) => {
+                let message = format!("the backend of `{}` broke off: {error}", part.directory);
+                Err(Trouble::Broke(ApiError::new(ErrorCode::BackendBroke, message)))
+            }
+        }
+    }
+
+    pub(super) async fn target(&self, repo: &str) -> Result<RepoHandle, ApiError> {
+        let unknown = || {
+            ApiError::new(
+                ErrorCode::PathNotFound,
+                format!("repod no longer knows the repo `{repo}`"),
+            )
+        };
+        let id: RepoId = repo.parse().map_err(|_| unknown())?;
+        self.0.fleet.known(&id).await?.ok_or_else(unknown)
+    }
+}
+
+fn record(id: String, source: Source, wanted: BTreeMap<LeaseKey, Target>) -> NewOperation {
+    let to_file = |change: Change| FileChange {
+        path: change.path,
+        before: change.before,
+        after: change.after,
+    };
+    let part = |(key, wanted): (LeaseKey, Target)| Part {
+        repo: key.repo.to_string(),
+        directory: wanted.directory.display().to_string(),
+        branch: key.branch.to_string(),
+        fence: wanted.fence,
+        files: wanted.changes.into_iter().map(to_file).collect(),
+    };
+    NewOperation {
+        id,
+        at_ms: jiff::Timestamp::now().as_millisecond(),
+        from_repo: source.repo.map(|repo| repo.to_string()),
+        from_session: source.session,
+        from_root: source.root,
+        title: source.title,
+        tool: source.tool,
+        parts: wanted.into_iter().map(part).collect(),
+        state: State::Pending,
+        message: None,
+    }
+}
+
+/// Where each file is now.
+pub(super) async fn standing(op: &Operation) -> Result<Vec<Vec<At>>, ApiError> {
+    let parts: Vec<(PathBuf, Vec<FileChange>)> =
+        op.parts.iter().map(|part| (PathBuf::from(&part.directory), part.files.clone())).collect();
+    let looking = tokio::task::spawn_blocking(move || {
+        let at = |directory: &Path, file: &FileChange| {
+            let now: Option<Option<Content>> = look(&directory.join(&file.path)).ok();
+            At::of(now.as_ref(), &file.before, &file.after)
+        };
+        parts.iter().map(|(dir, files)| files.iter().map(|file| at(dir, file)).collect()).collect()
+    });
+    looking.await.map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))
+}
+
+/// The target's clients see it as if a tool of their own backend had done it: OpenCode sends no event
+/// for `/vcs/apply`.
+fn tell(handle: &RepoHandle, part: &Part, changes: &[Change]) {
+    let place = Place { directory: &part.directory, project: None };
+    for change in changes {
+        let how = match (&change.before, &change.after) {
+            (None, _) => told::FileChange::Add,
+            (_, None) => told::FileChange::Unlink,
+            _ => told::FileChange::Change,
+        };
+        let file = Path::new(&part.directory).join(&change.path).display().to_string();
+        for payload in told::file_changed(&file, how) {
+            handle.hub().tell(place.wrap(&payload));
+        }
+    }
+}
+
+/// What a settled operation is answered with.
+async fn report(op: &Operation) -> Result<Done, ApiError> {
+    let outcome = match op.state {
+        State::Applied => MutationOutcome::Applied,
+        State::Unchanged => MutationOutcome::Unchanged,
+        state => return Err(failed(op, state)),
+    };
+    let mut diff = String::new();
+    for part in &op.parts {
+        diff.push_str(&readable(part).await);
+    }
+    if diff.len() > DIFF_MAX {
+        let end = (0..=DIFF_MAX).rev().find(|at| diff.is_char_boundary(*at)).unwrap_or(0);
+        diff.truncate(end);
+        diff.push_str("\n… (the rest of the diff is left out)\n");
+    }
+    let target = |part: &Part| {
+        let files = part.files.iter().map(|file| file.path.display().to_string()).collect();
+        let (directory, branch) = (part.directory.clone(), part.branch.clone());
+        let repo_id = part.repo.parse().ok()?;
+        Some(RouteTarget { repo_id, directory, branch, fence: part.fence, files })
+    };
+    let targets = op.parts.iter().filter_map(target).collect();
+    Ok(Done { operation_id: op.id.clone(), outcome, targets, diff })
+}
+
+async fn readable(part: &Part) -> String {
+    let change = |file: &FileChange| Change {
+        path: file.path.clone(),
+        renamed_from: None,
+        before: file.before.clone(),
+        after: file.after.clone(),
+    };
+    let changes: Vec<_> = part.files.iter().map(change).collect();
+    // Only to be read: without one it is still done.
+    make(&changes, Form::Readable).await.ok().flatten().unwrap_or_default()
+}
+
+fn failed(op: &Operation, state: State) -> ApiError {
+    let reason = op.message.as_deref().unwrap_or("no reason is on record");
+    let (code, what, hint) = match state {
+        State::Conflict => (
+            ErrorCode::WriteConflict,
+            "the write was begun and can be neither finished nor undone",
+            "look at the files it names before anything else; `repod mutations` has the operation",
+        ),
+        State::RolledBack => (
+            ErrorCode::WriteRefused,
+            "the write could not be done everywhere, and was undone where it had been",
+            "nothing has changed; read the files again and repeat it",
+        ),
+        _ => (
+            ErrorCode::WriteRefused,
+            "the write could not be done",
+            "nothing has changed; read the files again and repeat it",
+        ),
+    };
+    ApiError::new(code, format!("{what}: {reason}"))
+        .hint(hint)
+        .detail("operation_id", op.id.clone())
+}
+
+/// An error with its causes, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

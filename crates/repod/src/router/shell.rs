@@ -1,0 +1,205 @@
+//! A command that belongs to another repo is run by that repo's backend, in a session of its own there.
+
+use super::Router;
+use super::journals::store;
+use super::stage::operation_id;
+use crate::backend::{Asked, Use};
+use repod_opencode::BackendClient;
+use repod_proto::{ApiError, ErrorCode};
+use repod_store::journal::{NewOperation, Part, State};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// Sessions remembered for commands; beyond this new ones are made.
+const SESSIONS_MAX: usize = 1024;
+
+/// Sessions in which commands of other repos' sessions run, by who runs them and where.
+#[derive(Default)]
+pub(super) struct Sessions(Mutex<HashMap<(String, String), String>>);
+
+/// What a command came to.
+pub(crate) struct Ran {
+    pub(crate) output: String,
+    pub(crate) exit: i32,
+}
+
+impl Sessions {
+    fn get(&self, key: &(String, String)) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    fn put(&self, key: (String, String), session: String) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= SESSIONS_MAX {
+            all.clear();
+        }
+        all.insert(key, session);
+    }
+}
+
+/// Aborts the session if the command isn't done when this is dropped: who wanted it is gone.
+struct Running(Option<(BackendClient, String)>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some((backend, session)) = self.0.take() {
+            tokio::spawn(async move { backend.abort(&session).await });
+        }
+    }
+}
+
+impl Router {
+    /// Runs the command of this call, which has been let run, where it belongs.
+    pub(crate) async fn shell(
+        &self,
+        caller: &repod_proto::RepoId,
+        session: &str,
+        call: &str,
+    ) -> Result<Ran, ApiError> {
+        let unknown = || {
+            ApiError::new(
+                ErrorCode::WriteRefused,
+                "repod doesn't know this command any more; it was not run",
+            )
+            .hint("call `bash` again")
+        };
+        let foreign = self.foreign(caller, session, call).ok_or_else(unknown)?;
+        let command = foreign.call.command.clone().ok_or_else(unknown)?;
+        let (key, place) = foreign.footprint.places.first_key_value().ok_or_else(unknown)?;
+        let handle = self.0.fleet.register(&place.repo).await?;
+        handle.check_same(&place.repo)?;
+        let _used = handle.client(Use::Request { stirs: true });
+        let view = handle.ensure(Asked::default()).await?;
+        let process = view.process.as_ref().ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::BackendBroke,
+                "the backend there has just ended; nothing was run",
+            )
+        })?;
+        let backend = BackendClient::new(process.port, process.password.clone());
+        let who = foreign.call.caller.root.clone();
+        let target = self.session_there(&backend, &foreign.call, &place.worktree).await?;
+
+        let journal = self.0.journals.of(&key.repo).await?;
+        let leases = self.0.coordination.leases().await?;
+        let branch = key.branch.to_string();
+        let fence = leases
+            .iter()
+            .find(|lease| lease.repo_id == key.repo && lease.branch == branch)
+            .map_or(0, |lease| lease.fence);
+        let op = NewOperation {
+            id: foreign.operation.clone(),
+            at_ms: jiff::Timestamp::now().as_millisecond(),
+            from_repo: Some(caller.to_string()),
+            from_session: session.to_owned(),
+            from_root: who,
+            title: foreign.call.caller.title.clone(),
+            tool: "bash".to_owned(),
+            parts: vec![Part {
+                repo: key.repo.to_string(),
+                directory: place.worktree.clone(),
+                branch,
+                fence,
+                files: Vec::new(),
+            }],
+            state: State::Pending,
+            message: None,
+        };
+        if let repod_store::journal::Begun::Known(_) = journal.begin(&op).await.map_err(store)? {
+            return Err(ApiError::new(ErrorCode::WriteRefused, "this command was run already")
+                .hint("call `bash` again if it is to run once more"));
+        }
+        let cwd = Path::new(&foreign.call.caller.directory)
+            .join(foreign.call.workdir.as_deref().unwrap_or_default());
+        let mark = format!("repod-exit-{}:", operation_id()?);
+        let wrapped = wrapped(&cwd, &command, &mark);
+        let mut running = Running(Some((backend.clone(), target.clone())));
+        let ran = backend.shell(&target, &wrapped).await;
+        running.0 = None;
+        let (state, message, result) = match ran {
+            Ok(output) => {
+                let ran = unmarked(&output, &mark);
+                let message = format!("exit {}: {command}", ran.exit);
+                (State::Applied, message, Ok(ran))
+            }
+            Err(error) => {
+                let message = format!("its backend broke off while the command ran: {error}");
+                let answer = ApiError::new(ErrorCode::BackendBroke, message.clone())
+                    .hint("look at what it has done before running it again");
+                (State::Conflict, message, Err(answer))
+            }
+        };
+        journal
+            .advance(&op.id, State::Pending, state, Some(&message), None)
+            .await
+            .map_err(store)?;
+        result
+    }
+
+    async fn session_there(
+        &self,
+        backend: &BackendClient,
+        call: &crate::coordination::GuardedCall,
+        directory: &str,
+    ) -> Result<String, ApiError> {
+        let key = (format!("{}/{}", call.caller.repo, call.caller.root), directory.to_owned());
+        let broke = |error: repod_opencode::ProbeError| {
+            ApiError::new(ErrorCode::BackendBroke, format!("no session can be had there: {error}"))
+        };
+        if let Some(known) = self.0.sessions.get(&key)
+            && backend.session(&known).await.is_ok()
+        {
+            return Ok(known);
+        }
+        let title = format!("commands of `{}` ({})", call.caller.title, call.caller.repo);
+        let made = backend.create_session(directory, &title).await.map_err(broke)?;
+        self.0.sessions.put(key, made.clone());
+        Ok(made)
+    }
+}
+
+/// The command, in any shell, from the directory it was meant for, with its exit code at the end.
+fn wrapped(cwd: &Path, command: &str, mark: &str) -> String {
+    let script = r#"cd -- "$1" || exit 1; bash -c "$2"; printf '\n%s%d\n' "$3" "$?""#;
+    let words = [script, "repod", &cwd.display().to_string(), command, mark].map(quoted);
+    format!("bash -c {}", words.join(" "))
+}
+
+/// One word for any shell that knows single quotes.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+fn unmarked(output: &str, mark: &str) -> Ran {
+    match output.rsplit_once(mark) {
+        Some((before, rest)) => Ran {
+            output: before.strip_suffix('\n').unwrap_or(before).to_owned(),
+            exit: rest.trim().parse().unwrap_or(1),
+        },
+        // It ended its own shell, or was ended.
+        None => Ran { output: output.to_owned(), exit: 1 },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn any_command_keeps_its_words_and_its_exit_code() {
+        let dir = tempfile::tempdir().unwrap();
+        for (command, output, exit) in [
+            ("printf '%s' \"it's\"", "it's", 0),
+            ("pwd; exit 7", &*format!("{}\n", dir.path().canonicalize().unwrap().display()), 7),
+            ("echo 'a\nb' && false", "a\nb\n", 1),
+            ("if then", "", 2),
+        ] {
+            let line = wrapped(&dir.path().canonicalize().unwrap(), command, "mark:");
+            let ran = Command::new("sh").args(["-c", &line]).output().unwrap();
+            let ran = unmarked(&String::from_utf8(ran.stdout).unwrap(), "mark:");
+            assert_eq!((ran.output.as_str(), ran.exit), (output, exit), "{command}");
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! A call that writes files of another repo works on copies, with OpenCode's own tool; what became of
+//! them is what is then carried out.
+//!
+//! Below the repo's `stage/`: `<name>/<operation>/…` the copies, each at its real absolute path, where
+//! `<name>` is the guard's and carries what the user's rules say of the real ones; `.before/` what they
+//! held, and `.plan/` where they belong, so that a daemon that comes back can finish.
+
+use super::carry::{Done, Source, Target};
+use super::patch::{Change, Content, Kind as FileKind};
+use super::{Router, look};
+use crate::coordination::{
+    Caller, Footprint, Granted, GuardedCall, Hold, Kind, LeaseKey, Wanted, wait,
+};
+use repod_proto::{ApiError, ErrorCode, Generation, MutationOutcome, RepoId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+/// Calls under way that write in other repos; beyond this they are refused.
+const CALLS_MAX: usize = 4096;
+/// A call that has been forgotten by everybody is forgotten here too.
+const OLD: Duration = Duration::from_hours(3);
+
+/// A call that writes in another repo, from its leave to its end.
+#[derive(Clone)]
+pub(super) struct Foreign {
+    pub(super) operation: String,
+    pub(super) call: GuardedCall,
+    pub(super) footprint: Footprint,
+    since: Instant,
+}
+
+/// What the guard is told of it.
+pub(crate) struct Leave {
+    pub(crate) operation: String,
+    /// The files, where they really are.
+    pub(crate) files: Vec<PathBuf>,
+    /// The names the call has for them, made absolute.
+    pub(crate) named: BTreeMap<PathBuf, PathBuf>,
+    /// The worktree a command belongs to.
+    pub(crate) directory: PathBuf,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Plan {
+    operation: String,
+    call: String,
+    repo: RepoId,
+    generation: Generation,
+    directory: String,
+    session: String,
+    root: String,
+    title: String,
+    tool: String,
+    files: Vec<Planned>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Planned {
+    real: PathBuf,
+    staged: PathBuf,
+    repo: RepoId,
+    branch: String,
+    worktree: PathBuf,
+    /// What lay there; its bytes are in a file of this one's number.
+    before: Option<Before>,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum Before {
+    Plain,
+    Executable,
+    Link,
+}
+
+impl Router {
+    /// Notes a call that writes in another repo.
+    pub(crate) fn note(&self, call: &GuardedCall, footprint: Footprint) -> Result<Leave, ApiError> {
+        let operation = operation_id()?;
+        let id = call.caller.id(&call.call).0;
+        let owned = footprint.files.iter().filter(|file| file.key.is_some());
+        let named: BTreeMap<_, _> =
+            owned.map(|file| (file.named.clone(), file.real.clone())).collect();
+        if let Some(bad) = named.values().find(|real| real.to_str().is_none()) {
+            let message = format!("`{}` is not UTF-8, so it can't be routed", bad.display());
+            return Err(ApiError::new(ErrorCode::PathNotUtf8, message));
+        }
+        let mut files: Vec<PathBuf> = named.values().cloned().collect();
+        files.dedup();
+        let directory = footprint.places.values().next().map(|place| place.worktree.clone());
+        let mut calls = self.0.foreign.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.retain(|_, foreign| foreign.since.elapsed() < OLD);
+        if calls.len() >= CALLS_MAX {
+            let message = "too many calls that write in other repos are under way";
+            return Err(ApiError::new(ErrorCode::Overloaded, message).hint("try again in a moment"));
+        }
+        let (call, since) = (call.clone(), Instant::now());
+        calls.insert(id, Foreign { operation: operation.clone(), call, footprint, since });
+        let directory = PathBuf::from(directory.unwrap_or_default());
+        Ok(Leave { operation, files, named, directory })
+    }
+
+    /// The call, if it is under way.
+    pub(super) fn foreign(&self, caller: &RepoId, session: &str, call: &str) -> Option<Foreign> {
+        let calls = self.0.foreign.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.get(&format!("{caller}/{session}/{call}")).cloned()
+    }
+
+    /// Lays out copies of the call's files; says where each is.
+    pub(crate) async fn stage(
+        &self,
+        caller: &RepoId,
+        session: &str,
+        call: &str,
+        name: &str,
+    ) -> Result<BTreeMap<PathBuf, PathBuf>, ApiError> {
+        let plain = |c: char| c.is_ascii_lowercase() || matches!(c, '-' | '.');
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+            return Err(ApiError::new(ErrorCode::InvalidRequest, "a stage has no such name"));
+        }
+        let foreign = self.foreign(caller, session, call).ok_or_else(unknown_call)?;
+        // Its repos get into the books: the first write that leads there makes one known.
+        for place in foreign.footprint.places.values() {
+            self.0.fleet.register(&place.repo).await?.check_same(&place.repo)?;
+        }
+        let stage = self.0.home.repo(caller).stage();
+        let name = name.to_owned();
+        let laying = tokio::task::spawn_blocking(move || lay_out(&stage, &name, &foreign));
+        let laid = laying.await.map_err(|error| internal(&error))?;
+        laid.map_err(|error| ApiError::new(ErrorCode::WriteRefused, error.to_string()))
+    }
+
+    /// Carries out what became of the copies. The operation's name finds its plan, also when another
+    /// daemon made it.
+    pub(crate) async fn commit(&self, caller: &RepoId, operation: &str) -> Result<Done, ApiError> {
+        if operation.is_empty() || !operation.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(unknown_call());
+        }
+        let stage = self.0.home.repo(caller).stage();
+        let name = operation.to_owned();
+        let reading = tokio::task::spawn_blocking(move || changes(&stage, &name));
+        let read = reading.await.map_err(|error| internal(&error))?;
+        let (plan, mut wanted) = read.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => unknown_call(),
+            _ => ApiError::new(ErrorCode::WriteRefused, error.to_string()),
+        })?;
+        let caller = Caller {
+            repo: plan.repo.clone(),
+            generation: plan.generation,
+            directory: plan.directory,
+            session: plan.session.clone(),
+            root: plan.root.clone(),
+            title: plan.title.clone(),
+        };
+        let source = Source {
+            repo: Some(plan.repo),
+            session: plan.session,
+            root: plan.root,
+            title: plan.title,
+            tool: plan.tool,
+        };
+        if wanted.is_empty() {
+            return Ok(Done {
+                operation_id: plan.operation,
+                outcome: MutationOutcome::Unchanged,
+                targets: Vec::new(),
+                diff: String::new(),
+            });
+        }
+        let asked = Wanted {
+            call: caller.id(&format!("{}+commit", plan.call)),
+            party: caller.party(),
+            what: source.tool.clone(),
+            hold: Hold::Turn,
+            wait: wait(self.0.coordination.policy()),
+            kind: Kind::Ordinary,
+        };
+        let granted = self.leases(&mut wanted, asked).await?;
+        let done = self.carry_out(plan.operation, source, wanted).await;
+        drop(granted);
+        done
+    }
+
+    /// The leases of these targets, with their fences put in.
+    pub(crate) async fn leases(
+        &self,
+        targets: &mut BTreeMap<LeaseKey, Target>,
+        wanted: Wanted,
+    ) -> Result<Vec<Granted>, ApiError> {
+        let branch = |(key, target): (&LeaseKey, &Target)| {
+            (key.clone(), target.directory.display().to_string())
+        };
+        let branches: Vec<_> = targets.iter().map(branch).collect();
+        // A session's call has its ticket already; one from outside takes it here.
+        let ticket = wanted.hold == Hold::Call;
+        let granted = self.0.coordination.take(&branches, wanted, ticket).await?;
+        for (key, fence) in granted.iter().filter_map(|granted| granted.lease.as_ref()) {
+            if let Some(target) = targets.get_mut(key) {
+                target.fence = *fence;
+            }
+        }
+        Ok(granted)
+    }
+
+    /// The call has ended: its copies go.
+    pub(crate) async fn ended(&self, caller: &RepoId, session: &str, call: &str) {
+        let removed = {
+            let mut calls = self.0.foreign.lock().unwrap_or_else(PoisonError::into_inner);
+            calls.remove(&format!("{caller}/{session}/{call}"))
+        };
+        let Some(foreign) = removed else { return };
+        let stage = self.0.home.repo(caller).stage();
+        let _ = tokio::task::spawn_blocking(move || clear(&stage, &foreign.operation)).await;
+    }
+
+    /// Copies of calls that nobody can finish any more.
+    pub(super) fn clear_stage(&self, repo: &RepoId) -> io::Result<()> {
+        match std::fs::remove_dir_all(self.0.home.repo(repo).stage()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A name for an operation that nobody else has.
+pub(crate) fn operation_id() -> Result<String, ApiError> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random)
+        .map_err(|error| ApiError::new(ErrorCode::Internal, format!("no randomness: {error}")))?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn lay_out(stage: &Path, name: &str, foreign: &Foreign) -> io::Result<BTreeMap<PathBuf, PathBuf>> {
+    let operation = &foreign.operation;
+    // Asked twice (the answer was lost): from the beginning.
+    clear(stage, operation)?;
+    let root = stage.join(name).join(operation);
+    let before_dir = stage.join(".before").join(operation);
+    private_dir(&root)?;
+    private_dir(&before_dir)?;
+    let (mut files, mut places) = (Vec::new(), BTreeMap::new());
+    for file in &foreign.footprint.files {
+        let Some(key) = &file.key else { continue };
+        let Some(place) = foreign.footprint.places.get(key) else { continue };
+        if places.contains_key(&file.real) {
+            continue;
+        }
+        let staged = root.join(file.real.strip_prefix("/").unwrap_or(&file.real));
+        if let Some(parent) = staged.parent() {
+            private_dir(parent)?;
+        }
+        let before = look(&file.real)?;
+        if let Some(before) = &before {
+            fs_err::write(before_dir.join(files.len().to_string()), &before.bytes)?;
+            // A link that goes is read through before: the tool must be able to.
+            let meta = std::fs::metadata(&file.real);
+            if meta.as_ref().is_ok_and(std::fs::Metadata::is_file) {
+                fs_err::copy(&file.real, &staged)?;
+                let executable = before.kind == FileKind::Executable;
+                let mode = if executable { 0o700 } else { 0o600 };
+                fs_err::set_permissions(&staged, Permissions::from_mode(mode))?;
+            }
+        }
+        places.insert(file.real.clone(), staged.clone());
+        files.push(Planned {
+            real: file.real.clone(),
+            staged,
+            repo: key.repo.clone(),
+            branch: key.branch.to_string(),
+            worktree: PathBuf::from(&place.worktree),
+            before: before.map(|before| match before.kind {
+                FileKind::Plain => Before::Plain,
+                FileKind::Executable => Before::Executable,
+                FileKind::Link => Before::Link,
+            }),
+        });
+    }
+    let GuardedCall { caller, call, tool, .. } = foreign.call.clone();
+    let plan = Plan {
+        operation: operation.clone(),
+        call,
+        repo: caller.repo,
+        generation: caller.generation,
+        directory: caller.directory,
+        session: caller.session,
+        root: caller.root,
+        title: caller.title,
+        tool,
+        files,
+    };
+    private_dir(&stage.join(".plan"))?;
+    fs_err::write(plan_file(stage, operation), serde_json::to_vec(&plan)?)?;
+    Ok(places)
+}
+
+/// What has become of the copies.
+fn changes(stage: &Path, operation: &str) -> io::Result<(Plan, BTreeMap<LeaseKey, Target>)> {
+    let plan: Plan = serde_json::from_slice(&fs_err::read(plan_file(stage, operation))?)?;
+    let mut wanted: BTreeMap<LeaseKey, Target> = BTreeMap::new();
+    for (index, file) in plan.files.iter().enumerate() {
+        let before = match file.before {
+            None => None,
+            Some(kind) => {
+                let bytes =
+                    fs_err::read(stage.join(".before").join(operation).join(index.to_string()))?;
+                let kind = match kind {
+                    Before::Plain => FileKind::Plain,
+                    Before::Executable => FileKind::Executable,
+                    Before::Link => FileKind::Link,
+                };
+                Some(Content { kind, bytes })
+            }
+        };
+        let after = look(&file.staged)?;
+        // The copy of a link's content that is still there: the link wasn't removed.
+        let untouched =
+            before.as_ref().is_some_and(|it| it.kind == FileKind::Link) && after.is_some();
+        if before == after || untouched {
+            continue;
+        }
+        let branch = file.branch.parse().map_err(io::Error::other)?;
+        let path = file.real.strip_prefix(&file.worktree).map_err(|_| {
+            let (real, worktree) = (file.real.display(), file.worktree.display());
+            io::Error::other(format!("`{real}` does not lie in the worktree `{worktree}`"))
+        })?;
+        let key = LeaseKey { repo: file.repo.clone(), branch };
+        let part = wanted.entry(key).or_insert_with(|| Target::new(file.worktree.clone()));
+        let path = path.to_owned();
+        part.changes.push(Change { path, renamed_from: None, before, after });
+    }
+    Ok((plan, wanted))
+}
+
+fn clear(stage: &Path, operation: &str) -> io::Result<()> {
+    let Ok(names) = std::fs::read_dir(stage) else { return Ok(()) };
+    for name in names.flatten() {
+        match std::fs::remove_dir_all(name.path().join(operation)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    match fs_err::remove_file(plan_file(stage, operation)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn plan_file(stage: &Path, operation: &str) -> PathBuf {
+    stage.join(".plan").join(format!("{operation}.json"))
+}
+
+fn private_dir(dir: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+fn unknown_call() -> ApiError {
+    ApiError::new(
+        ErrorCode::WriteRefused,
+        "repod doesn't know this call any more; nothing was written",
+    )
+    .hint("call the tool again")
+}
+
+fn internal(error: &tokio::task::JoinError) -> ApiError {
+    ApiError::new(ErrorCode::Internal, error.to_string())
+}
