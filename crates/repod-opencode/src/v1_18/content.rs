@@ -48,9 +48,10 @@ pub(super) fn merged(
 pub(super) fn options(tool_env: &BTreeMap<String, String>, guard: Option<&Guard>) -> Value {
     match guard {
         None => json!({ "env": tool_env }),
-        Some(Guard { socket, token }) => {
-            json!({ "env": tool_env, "guard": { "socket": socket, "token": token } })
-        }
+        Some(Guard { socket, token, stage, program }) => json!({
+            "env": tool_env,
+            "guard": { "socket": socket, "token": token, "stage": stage, "program": program },
+        }),
     }
 }
 

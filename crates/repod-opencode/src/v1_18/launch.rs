@@ -12,6 +12,7 @@
 
 use super::environment::{CONFIG_CONTENT, Environment};
 use super::npm::Network;
+use super::plugin::GUARD;
 use super::user::{User, XDG_HOMES};
 use super::{auth, cache, content, npm, overlay};
 use crate::{Binary, files};
@@ -19,9 +20,6 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
-
-/// The plugin every backend gets.
-const GUARD: &str = include_str!("../../../../plugin/guard.js");
 
 /// What a backend is to be started with.
 #[derive(Clone)]
@@ -57,6 +55,10 @@ pub struct Guard {
     pub socket: PathBuf,
     /// Who they are. A secret.
     pub token: String,
+    /// Where repod puts copies of other repositories' files for them.
+    pub stage: PathBuf,
+    /// repod itself, for commands that another repository's backend runs.
+    pub program: PathBuf,
 }
 
 impl fmt::Debug for LaunchSpec {

@@ -12,6 +12,7 @@ mod launch;
 mod npm;
 mod output;
 mod overlay;
+mod plugin;
 pub mod repair;
 pub mod told;
 mod user;
@@ -19,6 +20,7 @@ mod user;
 pub use attach::{AttachCommand, AttachTarget, attach_command};
 pub use launch::{Guard, Launch, LaunchError, LaunchSpec};
 pub use output::{explain_exit, is_port_lost, ready_line};
+pub use plugin::GUARD;
 pub use user::xdg_homes;
 
 /// The user name of basic authentication; OpenCode's own default.

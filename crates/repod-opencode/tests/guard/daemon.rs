@@ -1,6 +1,7 @@
 //! A daemon that is nothing but its side of the guard's protocol: it notes all it is told, and
 //! answers as the test wants.
 
+use crate::copies::Copies;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use http_body_util::{BodyExt as _, StreamBody};
@@ -50,6 +51,9 @@ struct Shared {
     messages: Mutex<Vec<Message>>,
     hellos: AtomicUsize,
     policy: watch::Sender<Policy>,
+    /// How commits are answered: `Run` applies, the others as for asks.
+    commits: watch::Sender<Policy>,
+    copies: Mutex<Option<Copies>>,
 }
 
 impl Shared {
@@ -75,6 +79,8 @@ impl FakeDaemon {
             messages: Mutex::default(),
             hellos: AtomicUsize::new(0),
             policy: watch::Sender::new(Policy::Lease(1)),
+            commits: watch::Sender::new(Policy::Run),
+            copies: Mutex::default(),
         });
         let mut daemon = Self { socket: dir.join("d.sock"), shared, server: None };
         daemon.restart();
@@ -110,6 +116,15 @@ impl FakeDaemon {
 
     pub(crate) fn set(&self, policy: Policy) {
         self.shared.policy.send_replace(policy);
+    }
+
+    pub(crate) fn set_commits(&self, policy: Policy) {
+        self.shared.commits.send_replace(policy);
+    }
+
+    /// From now on, calls on files outside the home are foreign.
+    pub(crate) fn route(&self, copies: Copies) {
+        *self.shared.copies.lock().unwrap() = Some(copies);
     }
 
     /// What came in so far under this verb.
@@ -203,8 +218,21 @@ async fn answer(
     match path.as_str() {
         "/v1/guard/hello" => Ok(hello(shared, message)),
         "/v1/guard/ask" => Ok(ask(shared, message).await),
+        "/v1/guard/stage" => {
+            shared.note("stage", &message);
+            let files = shared.copies.lock().unwrap().as_mut().unwrap().make(&message);
+            Ok(document(200, &json!({ "files": files })))
+        }
+        "/v1/guard/commit" => Ok(commit(shared, message).await),
+        "/v1/guard/repos" => {
+            let copies = shared.copies.lock().unwrap();
+            Ok(document(200, &json!({ "roots": copies.as_ref().map_or(&[][..], Copies::roots) })))
+        }
         "/v1/guard/report" => {
             shared.note("report", &message);
+            if let Some(copies) = &mut *shared.copies.lock().unwrap() {
+                copies.forget(&message);
+            }
             Ok(document(200, &json!({})))
         }
         _ => Ok(document(404, &json!({}))),
@@ -226,17 +254,44 @@ fn hello(shared: Arc<Shared>, message: Value) -> Response<Body> {
 async fn ask(shared: Arc<Shared>, message: Value) -> Response<Body> {
     shared.note("ask", &message);
     let mut policy = shared.policy.subscribe();
+    let copies = Arc::clone(&shared);
+    let mut open = Open { shared, body: message, is_hello: false, answered: false };
+    let decided = policy.wait_for(|policy| !matches!(policy, Policy::Hold)).await;
+    let decided = decided.map_or(Policy::Status(500), |policy| policy.clone());
+    open.answered = true;
+    let foreign = copies.copies.lock().unwrap().as_mut().and_then(|c| c.foreign(&open.body));
+    match decided {
+        Policy::Run | Policy::Hold => document(200, &json!({ "run": true })),
+        Policy::Lease(fence) => {
+            let lease = json!({ "repo_id": "web-0123456789ab", "branch": "main", "fence": fence });
+            let mut answer = json!({ "run": true, "lease": lease });
+            if let Some((name, foreign)) = foreign {
+                answer[name] = foreign;
+            }
+            document(200, &answer)
+        }
+        Policy::Refuse(message) => document(200, &json!({ "run": false, "message": message })),
+        Policy::Status(status) => document(status, &json!({})),
+    }
+}
+
+async fn commit(shared: Arc<Shared>, message: Value) -> Response<Body> {
+    shared.note("commit", &message);
+    let mut policy = shared.commits.subscribe();
+    let copies = Arc::clone(&shared);
     let mut open = Open { shared, body: message, is_hello: false, answered: false };
     let decided = policy.wait_for(|policy| !matches!(policy, Policy::Hold)).await;
     let decided = decided.map_or(Policy::Status(500), |policy| policy.clone());
     open.answered = true;
     match decided {
-        Policy::Run | Policy::Hold => document(200, &json!({ "run": true })),
-        Policy::Lease(fence) => {
-            let lease = json!({ "repo_id": "web-0123456789ab", "branch": "main", "fence": fence });
-            document(200, &json!({ "run": true, "lease": lease }))
-        }
-        Policy::Refuse(message) => document(200, &json!({ "run": false, "message": message })),
+        Policy::Refuse(message) => document(200, &json!({ "done": false, "message": message })),
         Policy::Status(status) => document(status, &json!({})),
+        _ => {
+            let output = copies.copies.lock().unwrap().as_mut().unwrap().apply(&open.body);
+            document(
+                200,
+                &json!({ "done": true, "output": output, "targets": [{ "repo_id": "b" }] }),
+            )
+        }
     }
 }

@@ -4,13 +4,18 @@
 mod abort;
 mod asking;
 mod away;
+mod copies;
 mod daemon;
+mod routing;
 
+use copies::Copies;
 use daemon::{FakeDaemon, TOKEN};
+use repod_testkit::world::WorldBuilder;
 use repod_testkit::{Bare, Oc, Permissions, World};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tempfile::TempDir;
 
 const BOUND: Duration = Duration::from_secs(60);
 
@@ -21,7 +26,8 @@ struct Guarded {
     repo: PathBuf,
     daemon: FakeDaemon,
     world: World,
-    _dir: tempfile::TempDir,
+    stage: Option<TempDir>,
+    _dir: TempDir,
 }
 
 impl Guarded {
@@ -31,21 +37,54 @@ impl Guarded {
 
     /// With these permissions and this `guard` option.
     fn with(permissions: Permissions, option: impl FnOnce(&Path) -> Value) -> Self {
+        let builder = World::bare_builder().permissions(permissions);
+        Self::build(builder, |world, _| world.git_repo("web"), option)
+    }
+
+    /// With these permissions, beside a registered repository `lib`.
+    fn beside_lib(permission: &Value) -> Self {
+        let builder = World::bare_builder()
+            .permissions(Permissions::Defaults)
+            .config(json!({ "permission": permission }));
+        let stage = tempfile::Builder::new().prefix("rs-").tempdir().unwrap();
+        let path = stage.path().to_owned();
+        let repos = |world: &World, daemon: &FakeDaemon| {
+            let repo = world.git_repo("web");
+            let lib = world.git_repo("lib");
+            daemon.route(Copies::new(&repo, &path, vec![lib]));
+            repo
+        };
+        let option =
+            |socket: &Path| json!({ "socket": socket, "token": TOKEN, "stage": stage.path() });
+        let mut guarded = Self::build(builder, repos, option);
+        guarded.stage = Some(stage);
+        guarded
+    }
+
+    fn build(
+        builder: WorldBuilder,
+        repos: impl FnOnce(&World, &FakeDaemon) -> PathBuf,
+        option: impl FnOnce(&Path) -> Value,
+    ) -> Self {
         let dir = tempfile::Builder::new().prefix("rg-").tempdir().unwrap();
         let daemon = FakeDaemon::start(dir.path());
-        let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugin/guard.js");
-        let plugin = format!("file://{}", plugin.canonicalize().unwrap().display());
+        let plugin = dir.path().join("guard.js");
+        fs_err::write(&plugin, repod_opencode::v1_18::GUARD).unwrap();
+        let plugin = format!("file://{}", plugin.display());
         let options = json!({ "env": {}, "guard": option(daemon.socket()) });
         let content = json!({ "plugin": [[plugin, options]] });
-        let world = World::bare_builder()
-            .permissions(permissions)
+        let world = builder
             .env("OPENCODE_CONFIG_CONTENT", content.to_string())
             .env("npm_config_offline", "true")
             .build();
-        let repo = world.git_repo("web");
+        let repo = repos(&world, &daemon);
         let server = world.bare(&repo);
         let oc = server.oc();
-        Self { server, oc, repo, daemon, world, _dir: dir }
+        Self { server, oc, repo, daemon, world, stage: None, _dir: dir }
+    }
+
+    fn lib(&self) -> PathBuf {
+        self.world.repos().join("lib")
     }
 
     async fn session(&self) -> String {

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -88,7 +88,12 @@ impl Intended {
             port,
             password: password.clone(),
             marker: marker.clone(),
-            guard: Some(Guard { socket: self.shared.home.socket(), token: guard.clone() }),
+            guard: Some(Guard {
+                socket: self.shared.home.socket(),
+                token: guard.clone(),
+                stage: self.dir.dir().join("stage"),
+                program: own_program(),
+            }),
             user_env: env,
             extra_env: settings.backend.env,
             extra_args: settings.backend.args,
@@ -226,6 +231,15 @@ async fn owns(identity: &ProcessIdentity, port: u16) -> Result<(), ApiError> {
         }
         Ok(Err(error)) => Err(ApiError::new(ErrorCode::Internal, error.to_string())),
         Err(error) => Err(ApiError::new(ErrorCode::Internal, error.to_string())),
+    }
+}
+
+/// After an upgrade in place the kernel marks the running file; the new one at its place does too.
+fn own_program() -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_else(|_| "repod".into());
+    match own.to_str().and_then(|path| path.strip_suffix(" (deleted)")) {
+        Some(path) => path.into(),
+        None => own,
     }
 }
 

@@ -1,0 +1,71 @@
+// --- The books ---------------------------------------------------------------------------------
+
+/** What is shown of a call to those who wait for it. */
+function summary(tool, args) {
+  const text = tool === "bash" ? args.command : args.filePath
+  return text ? `${tool}: ${text.slice(0, 200)}` : tool
+}
+
+function neededArguments(tool, args) {
+  const named = Object.hasOwn(ARGUMENTS, tool) ? ARGUMENTS[tool] : []
+  const needed = named.filter((name) => typeof args?.[name] === "string")
+  return Object.fromEntries(needed.map((name) => [name, args[name]]))
+}
+
+/** The calls that wait or run, and the leases their turns hold. */
+function callBook() {
+  const calls = new Map()
+  const leases = new Map()
+  const key = (session, call) => `${session} ${call}`
+  const find = (session, call) => calls.get(key(session, call))
+
+  function open(session, call, tool, what) {
+    if (find(session, call)) {
+      throw new Refusal("another call with the same id is still running, so this one was not done. Call it again.")
+    }
+    const entry = { session, call, tool, what, granted: false, over: false, stop: new AbortController() }
+    calls.set(key(session, call), entry)
+    return entry
+  }
+
+  function grant(entry, { lease, foreign }, { root, title }) {
+    entry.granted = true
+    entry.foreign = Boolean(foreign)
+    if (!lease) return
+    const { repo_id, branch, fence } = lease
+    const name = JSON.stringify([root, repo_id, branch])
+    const first = leases.get(name)?.session ?? entry.session
+    leases.set(name, { repo_id, branch, fence, root, session: first, title })
+    entry.lease = name
+  }
+
+  /** Takes a call out; false when somebody else has. */
+  function close(entry) {
+    if (entry.over) return false
+    entry.over = true
+    calls.delete(key(entry.session, entry.call))
+    return true
+  }
+
+  /** A call made by a granted one (code mode names them `<call>/<n>`) runs under its grant. */
+  function isInsideGranted(session, call) {
+    const end = call.lastIndexOf("/")
+    return end > 0 && find(session, call.slice(0, end))?.granted === true
+  }
+
+  /** What a daemon that lost its books must know. A lease outlives its calls: it ends with the turn. */
+  function held() {
+    return [...leases].map(([name, lease]) => {
+      const mine = [...calls.values()].filter((entry) => entry.lease === name)
+      return { ...lease, calls: mine.map(({ call, session, tool, what }) => ({ call, session, tool, what })) }
+    })
+  }
+
+  function dropLeases(root) {
+    for (const [name, lease] of leases) if (lease.root === root) leases.delete(name)
+  }
+
+  const of = (session) => [...calls.values()].filter((entry) => entry.session === session)
+  const hasLease = (root) => [...leases.values()].some((lease) => lease.root === root)
+  return { open, grant, close, find, of, all: () => [...calls.values()], isInsideGranted, held, hasLease, dropLeases }
+}
