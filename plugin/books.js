@@ -15,7 +15,7 @@ function neededArguments(tool, args) {
 /** The calls that wait or run, and the leases their turns hold. */
 function callBook() {
   const calls = new Map()
-  const leases = new Map()
+  const held = new Map()
   const key = (session, call) => `${session} ${call}`
   const find = (session, call) => calls.get(key(session, call))
 
@@ -23,20 +23,20 @@ function callBook() {
     if (find(session, call)) {
       throw new Refusal("another call with the same id is still running, so this one was not done. Call it again.")
     }
-    const entry = { session, call, tool, what, granted: false, over: false, stop: new AbortController() }
+    const entry = { session, call, tool, what, granted: false, over: false, leases: [], stop: new AbortController() }
     calls.set(key(session, call), entry)
     return entry
   }
 
-  function grant(entry, { lease, foreign }, { root, title }) {
+  function grant(entry, { lease, leases, foreign }, { root, title }) {
     entry.granted = true
-    entry.foreign = Boolean(foreign)
-    if (!lease) return
-    const { repo_id, branch, fence } = lease
-    const name = JSON.stringify([root, repo_id, branch])
-    const first = leases.get(name)?.session ?? entry.session
-    leases.set(name, { repo_id, branch, fence, root, session: first, title })
-    entry.lease = name
+    entry.onCopies = Boolean(foreign)
+    entry.leases = (leases ?? [lease]).filter(Boolean).map(({ repo_id, branch, fence }) => {
+      const name = JSON.stringify([root, repo_id, branch])
+      const first = held.get(name)?.session ?? entry.session
+      held.set(name, { repo_id, branch, fence, root, session: first, title })
+      return name
+    })
   }
 
   /** Takes a call out; false when somebody else has. */
@@ -54,18 +54,23 @@ function callBook() {
   }
 
   /** What a daemon that lost its books must know. A lease outlives its calls: it ends with the turn. */
-  function held() {
-    return [...leases].map(([name, lease]) => {
-      const mine = [...calls.values()].filter((entry) => entry.lease === name)
+  function holdings() {
+    return [...held].map(([name, lease]) => {
+      const mine = [...calls.values()].filter((entry) => entry.leases.includes(name))
       return { ...lease, calls: mine.map(({ call, session, tool, what }) => ({ call, session, tool, what })) }
     })
   }
 
   function dropLeases(root) {
-    for (const [name, lease] of leases) if (lease.root === root) leases.delete(name)
+    for (const [name, lease] of held) if (lease.root === root) held.delete(name)
   }
 
   const of = (session) => [...calls.values()].filter((entry) => entry.session === session)
-  const hasLease = (root) => [...leases.values()].some((lease) => lease.root === root)
-  return { open, grant, close, find, of, all: () => [...calls.values()], isInsideGranted, held, hasLease, dropLeases }
+  const hasLease = (root) => [...held.values()].some((lease) => lease.root === root)
+  return {
+    ...{ open, grant, close, find, of, isInsideGranted, hasLease, dropLeases },
+    all: () => [...calls.values()],
+    held: holdings,
+  }
 }
+

@@ -43,6 +43,7 @@ const HEAD_MAX = 16 << 10
 class Refusal extends Error {}
 
 const ABORTED = "the call was aborted; nothing was written"
+const COPIES = "these are repod's own copies of other repositories' files, so this call was not done. Name the file itself."
 const HINT =
   "Reading still works. Try again in a minute; if it stays so, ask the user to run `repod ps`, which starts repod's daemon."
 

@@ -5,7 +5,10 @@ function writeGuard({ client, directory, worktree }, settings) {
   const sessions = sessionTree(client)
   const alive = liveness(client)
   const permissions = permissionDesk(client)
-  const routes = router({ client, directory, worktree }, settings, daemon, alive, permissions)
+  const rights = consent({ client, directory, worktree }, alive, permissions)
+  const routes = routeBook(client, permissions)
+  const files = foreignFiles({ directory, worktree }, settings, daemon, rights, routes)
+  const shell = foreignShell({ directory, worktree }, settings, rights, routes)
   const book = callBook()
   const life = new AbortController()
 
@@ -13,13 +16,14 @@ function writeGuard({ client, directory, worktree }, settings) {
   function end(entry) {
     if (!book.close(entry)) return undefined
     entry.stop.abort()
-    return daemon.report(entry.session, entry.call)
+    // The end takes the copies away: not while they are being read.
+    return Promise.resolve(entry.busy).then(() => daemon.report(entry.session, entry.call))
   }
 
   async function admit(tool, session, call, args) {
     if (life.signal.aborted) throw new Refusal("this directory is being closed, so this call was not done.")
     const needed = neededArguments(tool, args)
-    if (routes.isOwn(tool, needed)) throw new Refusal("this is repod's own directory, so this call was not done.")
+    if (files.namesCopies(tool, needed)) throw new Refusal(COPIES)
     const entry = book.open(session, call, tool, summary(tool, needed))
     routes.forget(session, call)
     const limit = setTimeout(() => entry.stop.abort(), LONGEST_ASK)
@@ -30,7 +34,7 @@ function writeGuard({ client, directory, worktree }, settings) {
       const leave = await daemon.ask(body, entry.stop.signal)
       if (entry.over) throw new Refusal(ABORTED)
       book.grant(entry, leave, owner)
-      if (leave.foreign) await routes.begin(entry, args)
+      if (leave.foreign ?? leave.shell) await lead(entry, args, leave)
     } catch (error) {
       if (entry.over) throw new Refusal(ABORTED)
       const late = entry.stop.signal.aborted
@@ -41,6 +45,12 @@ function writeGuard({ client, directory, worktree }, settings) {
     } finally {
       clearTimeout(limit)
     }
+  }
+
+  /** A call that belongs to another repository is made to run for it. */
+  async function lead(entry, args, leave) {
+    if (!settings.stage) throw new Refusal("repod has no place for copies, so this call was not done.")
+    await (leave.foreign ? files.begin(entry, args, leave.foreign) : shell.begin(entry, args, leave.shell))
   }
 
   function partChanged(part) {
@@ -60,8 +70,10 @@ function writeGuard({ client, directory, worktree }, settings) {
   function aborted(session) {
     alive.endsAll(session)
     permissions.rejectWhere((request) => request.sessionID === session)
-    // One that runs is ended by OpenCode, which then says so. A foreign one has done nothing yet.
-    for (const entry of book.of(session)) if (!entry.granted || entry.foreign) void end(entry)
+    // One that runs is ended by OpenCode, which then says so. One on copies has done nothing yet.
+    for (const entry of book.of(session)) {
+      if (!entry.granted || (entry.onCopies && !entry.busy)) void end(entry)
+    }
   }
 
   /** A turn seems to be over: ends what is left of it, if it really is. */
@@ -114,6 +126,7 @@ function writeGuard({ client, directory, worktree }, settings) {
 
   return {
     config: async (config) => {
+      shell.configured(config)
       if (!settings.stage) return
       const roots = await daemon.roots().catch(() => [])
       addRules(config, stageRules(settings.stage, worktree), roots)
@@ -126,12 +139,15 @@ function writeGuard({ client, directory, worktree }, settings) {
         throw refusalOf(error)
       }
     },
+    "shell.env": async ({ sessionID: session, callID: call }, { env }) => {
+      if (call) shell.lead(book.find(session, call), { session, call }, env)
+    },
     "tool.execute.after": async ({ sessionID, callID }, output) => {
       const entry = book.find(sessionID, callID)
-      if (!entry && routes.isOpen(sessionID, callID)) throw new Refusal(ABORTED)
+      if (!entry && routes.get(sessionID, callID)?.pending) throw new Refusal(ABORTED)
       if (!entry) return
       try {
-        if (entry.route) await routes.commit(entry, output)
+        if (entry.route?.operation) await files.commit(entry, output)
       } catch (error) {
         throw refusalOf(error)
       } finally {
@@ -164,6 +180,7 @@ function writeGuard({ client, directory, worktree }, settings) {
 function closedGuard(why) {
   return {
     config: async (config) => {
+      shell.configured(config)
       if (!settings.stage) return
       const roots = await daemon.roots().catch(() => [])
       addRules(config, stageRules(settings.stage, worktree), roots)
@@ -181,10 +198,10 @@ function closedGuard(why) {
 function guard(input, options) {
   if (!options || !Object.hasOwn(options, "guard")) return {}
   try {
-    const { socket, token, stage } = options.guard ?? {}
+    const { socket, token, stage, program } = options.guard ?? {}
     if (typeof socket !== "string" || !socket.startsWith("/")) return closedGuard("no socket")
     if (typeof token !== "string" || token === "") return closedGuard("no token")
-    return writeGuard(input, { socket, token, stage })
+    return writeGuard(input, { socket, token, stage, program })
   } catch (error) {
     return closedGuard(error?.message ?? error)
   }

@@ -22,26 +22,13 @@ function patchHeads(lines) {
 
 /** The files a call names, as OpenCode 1.18 finds them; `edits` are those it asks `edit` for. */
 function pathsOf(tool, args, directory) {
-  if (tool === "apply_patch") {
-    const heads = patchHeads(args.patchText.split("\n"))
-    const at = (head) => path.resolve(directory, head.path)
-    return { all: heads.map(at), edits: heads.filter(({ moves }) => !moves).map(at) }
+  if (tool !== "apply_patch") {
+    const file = path.resolve(directory, args.filePath)
+    return { all: [file], edits: [file] }
   }
-  const file = path.isAbsolute(args.filePath) ? args.filePath : path.join(directory, args.filePath)
-  return { all: [file], edits: [file] }
-}
-
-/** The path with all links in its directory resolved, as far as that exists. */
-function canonical(file) {
-  let rest = path.basename(file)
-  for (let at = path.dirname(file); ; at = path.dirname(at)) {
-    try {
-      return path.join(fs.realpathSync(at), rest)
-    } catch {
-      if (at === path.dirname(at)) return file
-      rest = path.join(path.basename(at), rest)
-    }
-  }
+  const heads = patchHeads(args.patchText.split("\n"))
+  const at = (head) => path.resolve(directory, head.path)
+  return { all: heads.map(at), edits: heads.filter(({ moves }) => !moves).map(at) }
 }
 
 const isBelow = (directory, file) => {
@@ -72,9 +59,9 @@ function copiesOf(files, stage, worktree) {
   return {
     prefix,
     inRealWords,
-    of(file) {
-      const copy = copies.get(file) ?? copies.get(canonical(file))
-      if (!copy) throw new Error(`there is no copy of ${file}`)
+    of(real) {
+      const copy = copies.get(real)
+      if (!copy) throw new Error(`there is no copy of ${real}`)
       return copy
     },
   }
@@ -95,18 +82,17 @@ function rename(value, inRealWords, depth = 0) {
   return changed
 }
 
-/** Puts the copies into the arguments; the function returned takes them out again. */
-function swap(tool, args, directory, copies) {
-  const name = tool === "apply_patch" ? "patchText" : "filePath"
-  const real = args[name]
-  if (tool === "apply_patch") {
-    const lines = real.split("\n")
-    for (const { at, head, path: named } of patchHeads(lines)) {
-      lines[at] = `${head} ${copies.of(path.resolve(directory, named))}`
-    }
-    args[name] = lines.join("\n")
-  } else {
-    args[name] = copies.of(pathsOf(tool, args, directory).all[0])
+/** The arguments of a call, with the copies of those files that have one. */
+function withCopies(tool, args, directory, realOf, copies) {
+  const copyOf = (name) => {
+    const real = realOf.get(path.resolve(directory, name))
+    return real && copies.of(real)
   }
-  return () => void (args[name] = real)
+  if (tool !== "apply_patch") return { filePath: copyOf(args.filePath) ?? args.filePath }
+  const lines = args.patchText.split("\n")
+  for (const { at, head, path: name } of patchHeads(lines)) {
+    const copy = copyOf(name)
+    if (copy) lines[at] = `${head} ${copy}`
+  }
+  return { patchText: lines.join("\n") }
 }

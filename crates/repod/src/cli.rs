@@ -329,6 +329,9 @@ the target repository's own backend under its branch's lease. An agent starts th
     /// Print the socket API's OpenAPI document
     #[command(hide = true)]
     Openapi,
+    /// A shell of a backend that runs a command for another repository becomes this
+    #[command(name = "__routed", hide = true)]
+    Routed,
     /// Versions of repod, its daemon and OpenCode
     Version {
         /// Print one JSON document

@@ -32,6 +32,13 @@ pub(crate) fn line(text: &str) {
     let _ = writeln!(anstream::stdout(), "{text}");
 }
 
+/// A command's output as it is, colours and all.
+pub(crate) fn raw(text: &str) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
 /// Says something beside the data: on stderr.
 pub(crate) fn note(text: &str) {
     anstream::eprintln!("{DIM}{text}{DIM:#}");

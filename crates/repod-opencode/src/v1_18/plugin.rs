@@ -9,6 +9,9 @@ pub const GUARD: &str = concat!(
     include_str!("../../../../plugin/books.js"),
     include_str!("../../../../plugin/rules.js"),
     include_str!("../../../../plugin/stage.js"),
+    include_str!("../../../../plugin/consent.js"),
     include_str!("../../../../plugin/route.js"),
+    include_str!("../../../../plugin/files.js"),
+    include_str!("../../../../plugin/shell.js"),
     include_str!("../../../../plugin/guard.js"),
 );

@@ -11,6 +11,10 @@ pub(crate) struct Copies {
     pub(crate) stage: PathBuf,
     /// The registered repositories.
     pub(crate) repos: Vec<PathBuf>,
+    /// Whether a person must be asked whatever the rules say.
+    pub(crate) must_ask: bool,
+    /// Names that lead elsewhere.
+    pub(crate) links: BTreeMap<PathBuf, PathBuf>,
     calls: BTreeMap<String, Call>,
 }
 
@@ -22,7 +26,14 @@ struct Call {
 
 impl Copies {
     pub(crate) fn new(home: &Path, stage: &Path, repos: Vec<PathBuf>) -> Self {
-        Self { home: home.into(), stage: stage.into(), repos, calls: BTreeMap::new() }
+        Self {
+            home: home.into(),
+            stage: stage.into(),
+            repos,
+            must_ask: false,
+            links: BTreeMap::new(),
+            calls: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn roots(&self) -> &[PathBuf] {
@@ -35,20 +46,26 @@ impl Copies {
         let operation = format!("op-{}", ask["call"].as_str()?);
         if let Some(workdir) = args["workdir"].as_str() {
             let away = !Path::new(workdir).starts_with(&self.home);
-            let shell = json!({ "operation": operation, "directory": workdir });
+            let shell =
+                json!({ "operation": operation, "directory": workdir, "ask": self.must_ask });
             return away.then_some(("shell", shell));
         }
         let text = args["patchText"].as_str().unwrap_or_default();
         let heads = ["*** Add File: ", "*** Update File: ", "*** Delete File: ", "*** Move to: "];
         let named = text.lines().filter_map(|l| heads.iter().find_map(|h| l.strip_prefix(h)));
-        let files: Vec<PathBuf> = named
+        let names: Vec<PathBuf> = named
             .chain(args["filePath"].as_str())
             .map(|file| lexical(&self.home.join(file)))
             .collect();
+        let real = |name: &PathBuf| self.links.get(name).unwrap_or(name).clone();
+        let files: Vec<PathBuf> = names.iter().map(real).collect();
         if files.iter().all(|file| file.starts_with(&self.home)) {
             return None;
         }
-        let answer = json!({ "operation": operation, "files": files });
+        let named: Map<String, Value> =
+            names.iter().map(|name| (name.to_str().unwrap().into(), json!(real(name)))).collect();
+        let answer =
+            json!({ "operation": operation, "files": files, "named": named, "ask": self.must_ask });
         self.calls.insert(ask["call"].as_str()?.into(), Call { files, prefix: operation.into() });
         Some(("foreign", answer))
     }

@@ -127,6 +127,12 @@ impl FakeDaemon {
         *self.shared.copies.lock().unwrap() = Some(copies);
     }
 
+    /// This name leads to that file.
+    pub(crate) fn resolve(&self, name: &Path, real: &Path) {
+        let mut copies = self.shared.copies.lock().unwrap();
+        copies.as_mut().unwrap().links.insert(name.into(), real.into());
+    }
+
     /// What came in so far under this verb.
     pub(crate) fn all(&self, verb: &str) -> Vec<Value> {
         let messages = self.shared.messages();

@@ -7,6 +7,7 @@ mod away;
 mod copies;
 mod daemon;
 mod routing;
+mod rules;
 
 use copies::Copies;
 use daemon::{FakeDaemon, TOKEN};

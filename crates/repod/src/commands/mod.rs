@@ -14,6 +14,7 @@ mod mutations;
 mod ps;
 mod restart;
 mod route;
+mod routed;
 mod run;
 mod shim;
 mod shutdown;
@@ -79,6 +80,7 @@ pub(crate) fn dispatch(cli: Cli) -> u8 {
             output::line(&crate::api::openapi());
             (false, Ok(exit::OK))
         }
+        Command::Routed => (false, routed::run()),
         Command::Version { json } => (json, on_runtime(version::run(json))),
     };
     outcome.unwrap_or_else(|error| {
