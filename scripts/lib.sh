@@ -11,7 +11,7 @@ BUN_VERSION=1.4.5
 GUNICORN_VERSION=27.0.1
 GUNICORN_SHA256=b1514965361c8b7e8107a80aa2a92636878df1ccfac6dd204a676426e04d9e3e
 
-# The project's own folder of fetched tools; nothing outside it is installed or changed, but for tmux.
+# The project's own folder of fetched tools; nothing outside it is installed or changed, but for tmux and PostgreSQL.
 TOOLS="${REPOD_TOOLS:-$PROJECT/.tools}"
 
 die() { printf 'error: %s\n' "$1" >&2; [ -z "${2:-}" ] || printf 'hint: %s\n' "$2" >&2; exit 1; }
@@ -32,6 +32,29 @@ need_tmux() {
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq tmux; } >/dev/null 2>&1 || true
   fi
   need tmux "the tests of OpenCode's terminal interface" "apt-get install tmux"
+}
+# The newest PostgreSQL server there is: its programs are not on the PATH on Debian.
+postgres_bin() {
+  local found
+  for found in $(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -rV) "$(command -v initdb 2>/dev/null | xargs -r dirname)"; do
+    [ -x "$found/initdb" ] && [ -x "$found/postgres" ] && { printf '%s\n' "$found"; return; }
+  done
+  return 1
+}
+# Likewise. The package must not start a server of its own for that.
+need_postgres() {
+  [ -n "${REPOD_PG_BIN:-}" ] && { export REPOD_PG_BIN; return; }
+  if ! postgres_bin >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    say "installing PostgreSQL with apt-get: the store is tested on a real one ..."
+    if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+      mkdir -p /etc/postgresql-common && echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
+    fi
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+      -o Dpkg::Options::=--force-confold postgresql; } >/dev/null 2>&1 || true
+  fi
+  REPOD_PG_BIN=$(postgres_bin) || die "PostgreSQL's server (\`initdb\`, \`postgres\`) is missing: the store is tested on a real one" \
+    "apt-get install postgresql, or set REPOD_PG_BIN to the directory of its programs"
+  export REPOD_PG_BIN
 }
 need_npm() { need npm "fetching OpenCode" "apt-get install npm"; }
 

@@ -32,8 +32,8 @@ pub enum StoreError {
         /// The newest this program knows.
         known: i64,
     },
-    /// More than one operation may hold.
-    #[error("the operation holds {size} bytes, and at most {limit} are kept")]
+    /// More than is kept in one piece.
+    #[error("{size} bytes were to be kept, and {limit} are the most")]
     TooLarge {
         /// Its size, in bytes.
         size: u64,
@@ -45,6 +45,14 @@ pub enum StoreError {
     Busy {
         /// The file, or the database.
         path: PathBuf,
+    },
+    /// There is no connection to the database.
+    #[error("the database `{}` can't be reached: {reason}", path.display())]
+    Unreachable {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        reason: String,
     },
     /// The disk is full or can't be written.
     #[error("`{}` can't be written: {reason}", path.display())]
@@ -82,6 +90,27 @@ impl StoreError {
             Some(5 | 6) => Self::Busy { path },
             Some(8 | 10 | 13) => Self::Disk { path, reason: reason() },
             Some(11 | 26) => Self::Corrupt { path, reason: reason() },
+            _ => Self::Database { path, source: Box::new(error) },
+        }
+    }
+
+    /// What Postgres said, sorted by its SQLSTATE (appendix A of its manual).
+    pub(crate) fn postgres(path: &Path, error: sqlx::Error) -> Self {
+        let path = path.to_owned();
+        match &error {
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut => {
+                return Self::Unreachable { path, reason: error.to_string() };
+            }
+            _ => {}
+        }
+        let said = error.as_database_error();
+        let message = || said.map_or_else(String::new, |said| said.message().to_owned());
+        match said.and_then(|said| said.code()).as_deref() {
+            // A lock that was waited for too long, a deadlock, and two at once where one had to give way.
+            Some("55P03" | "40P01" | "40001" | "57014") => Self::Busy { path },
+            // Class 53 is a lack of room; 57P is a server that ends or isn't up yet.
+            Some(code) if code.starts_with("53") => Self::Disk { path, reason: message() },
+            Some(code) if code.starts_with("57P") => Self::Unreachable { path, reason: message() },
             _ => Self::Database { path, source: Box::new(error) },
         }
     }

@@ -6,12 +6,15 @@
 use crate::StoreError;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    Sqlite, SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection, SqlSafeStr};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr, Transaction};
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long another holder of the file is waited for.
 const BUSY: Duration = Duration::from_secs(10);
@@ -26,15 +29,46 @@ const TEMP_SUFFIX: &str = ".repod-tmp";
 /// What the first migration writes into the file's head.
 const APPLICATION_ID: i64 = 0x7265_7064;
 /// The schema's version, which is the number of its last migration.
-pub const SCHEMA: i64 = 1;
+pub const SCHEMA: i64 = 2;
 
 /// An open `repod.db`. Cheap to clone; the connections close when the last clone is gone, or by themselves
 /// when they aren't used.
 #[derive(Clone, Debug)]
 pub struct RepoFile {
     path: Arc<Path>,
-    /// One connection: SQLite has one writer, and waiting for it here is fair, waiting inside SQLite is not.
+    /// What is committed here is on the disk: the journal's.
     pub(crate) durable: SqlitePool,
+    /// What is committed here survives the program, not the machine: a session's every word would else be
+    /// waited for. Two connections, so that who reads doesn't wait for who writes.
+    pub(crate) quick: SqlitePool,
+    /// SQLite has one writer. Waiting for that here is fair; waiting inside SQLite is not.
+    writer: Arc<Semaphore>,
+}
+
+/// A transaction that may write. Dropped without [`Writing::commit`], nothing of it has happened.
+pub(crate) struct Writing {
+    all: Transaction<'static, Sqlite>,
+    _writer: OwnedSemaphorePermit,
+}
+
+impl Writing {
+    pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
+        self.all.commit().await
+    }
+}
+
+impl Deref for Writing {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.all
+    }
+}
+
+impl DerefMut for Writing {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.all
+    }
 }
 
 impl RepoFile {
@@ -51,22 +85,30 @@ impl RepoFile {
             .busy_timeout(BUSY)
             .foreign_keys(true)
             .pragma("journal_size_limit", "4194304")
+            // KiB of pages a connection keeps in memory.
+            .pragma("cache_size", "-512")
             .disable_statement_logging();
         let failed = |error| StoreError::sqlite(path, error);
         let mut first = options.clone().connect().await.map_err(failed)?;
         let prepared = prepare(path, &mut first).await;
         let closed = first.close().await.map_err(failed);
         prepared.and(closed)?;
-        // FULL: what is committed is on the disk, not only in the kernel's hands.
-        let durable = SqlitePoolOptions::new()
-            .max_connections(1)
-            .min_connections(0)
-            .acquire_timeout(ACQUIRE)
-            .idle_timeout(IDLE)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            .connect_lazy_with(options.synchronous(SqliteSynchronous::Full));
-        Ok(Self { path: path.into(), durable })
+        let pool = |connections, synchronous| {
+            SqlitePoolOptions::new()
+                .max_connections(connections)
+                .min_connections(0)
+                .acquire_timeout(ACQUIRE)
+                .idle_timeout(IDLE)
+                .max_lifetime(None)
+                .test_before_acquire(false)
+                .connect_lazy_with(options.clone().synchronous(synchronous))
+        };
+        Ok(Self {
+            path: path.into(),
+            durable: pool(1, SqliteSynchronous::Full),
+            quick: pool(2, SqliteSynchronous::Normal),
+            writer: Arc::new(Semaphore::new(1)),
+        })
     }
 
     /// Where it is.
@@ -77,7 +119,17 @@ impl RepoFile {
 
     /// Ends the connections, after what is under way; the journal of SQLite is folded into the file.
     pub async fn close(&self) {
+        self.quick.close().await;
         self.durable.close().await;
+    }
+
+    /// Begins a transaction that writes, in one of the two pools. The right to write is taken at once: SQLite
+    /// can't give it later without a conflict.
+    pub(crate) async fn write(&self, pool: &SqlitePool) -> Result<Writing, StoreError> {
+        let writer = tokio::time::timeout(ACQUIRE, self.writer.clone().acquire_owned()).await;
+        let Ok(Ok(writer)) = writer else { return Err(self.failed(sqlx::Error::PoolTimedOut)) };
+        let all = pool.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.failed(error))?;
+        Ok(Writing { all, _writer: writer })
     }
 
     /// What SQLite said about this file.
@@ -138,11 +190,10 @@ fn migrations() -> Migrator {
     let one = |version, name: &'static str, sql: &'static str| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations(vec![one(
-        1,
-        "journal",
-        include_str!("../migrations/sqlite/0001_journal.sql"),
-    )])
+    Migrator::with_migrations(vec![
+        one(1, "journal", include_str!("../migrations/sqlite/0001_journal.sql")),
+        one(2, "sessions", include_str!("../migrations/sqlite/0002_sessions.sql")),
+    ])
 }
 
 fn not_migrated(path: &Path, error: MigrateError) -> StoreError {

@@ -16,8 +16,9 @@ pub use types::{
     FileChange, Image, ImageKind, NewOperation, Operation, OperationHead, Part, PartHead, State,
 };
 
+use crate::file::Writing;
 use crate::{RepoFile, StoreError};
-use sqlx::sqlite::Sqlite;
+use sqlx::sqlite::{Sqlite, SqliteConnection};
 use sqlx::{AssertSqlSafe, Transaction};
 use std::path::Path;
 
@@ -245,31 +246,26 @@ impl Journal {
 
     async fn find(
         &self,
-        on: &mut Transaction<'static, Sqlite>,
+        on: &mut SqliteConnection,
         id: &str,
     ) -> Result<Option<Operation>, StoreError> {
         let query = format!("SELECT {} FROM mutation WHERE id = ?", rows::HEAD);
-        let row = sqlx::query(AssertSqlSafe(query)).bind(id).fetch_optional(&mut **on).await;
+        let row = sqlx::query(AssertSqlSafe(query)).bind(id).fetch_optional(&mut *on).await;
         match row.map_err(|error| self.file.failed(error))? {
             Some(row) => rows::whole(&self.file, on, rows::head(&self.file, &row)?).await.map(Some),
             None => Ok(None),
         }
     }
 
-    /// A transaction that writes takes the right to at once: SQLite can't give it later without a conflict.
-    async fn change(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        self.file
-            .durable
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(|error| self.file.failed(error))
+    async fn change(&self) -> Result<Writing, StoreError> {
+        self.file.write(&self.file.durable).await
     }
 
     async fn look(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         self.file.durable.begin().await.map_err(|error| self.file.failed(error))
     }
 
-    async fn commit(&self, all: Transaction<'static, Sqlite>) -> Result<(), StoreError> {
-        all.commit().await.map_err(|error| self.file.failed(error))
+    async fn commit(&self, writing: Writing) -> Result<(), StoreError> {
+        writing.commit().await.map_err(|error| self.file.failed(error))
     }
 }

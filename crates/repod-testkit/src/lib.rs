@@ -19,6 +19,7 @@ mod bare;
 mod config;
 pub mod model;
 mod oc;
+mod postgres;
 pub mod proc;
 mod script;
 pub mod terminal;
@@ -31,6 +32,7 @@ pub use config::{
 };
 pub use model::ModelServer;
 pub use oc::{EventStream, Oc, OcError, Prompt, Reply, ToolPart, TurnOutcome};
+pub use postgres::Postgres;
 pub use script::{Script, Step, ToolCall, patch_add, patch_delete, patch_update};
 pub use terminal::Terminal;
 pub use wait::wait_until;

@@ -1,8 +1,8 @@
 //! Files that were there before: of older versions, of a newer one, damaged, or somebody else's.
 
-use crate::support;
+use crate::{place, support};
 use repod_store::journal::State;
-use repod_store::{Journal, SCHEMA, StoreError};
+use repod_store::{Ensured, Journal, Limits, RepoFile, SCHEMA, SqlStore, Store, StoreError};
 use sqlx::{Connection, SqliteConnection};
 use std::path::{Path, PathBuf};
 
@@ -17,14 +17,21 @@ fn fixture(name: &str) -> PathBuf {
 async fn write_the_fixture() {
     let path = fixture(&format!("v{SCHEMA}.db"));
     assert!(!path.exists(), "a fixture is never written again");
-    let journal = Journal::open(&path).await.unwrap();
+    let file = RepoFile::open(&path).await.unwrap();
+    let journal = Journal::of(file.clone());
     for (id, state) in
         [("done", State::Applied), ("open", State::Pending), ("clash", State::Conflict)]
     {
         journal.begin(&support::operation(id)).await.unwrap();
         journal.advance(id, State::Pending, state, None, Some(&[(0, 7)])).await.unwrap();
     }
-    journal.close().await;
+    let store = SqlStore::sqlite(file.clone(), Limits::default());
+    let (owner, _) = place::with_session(&store, "home").await;
+    let done = place::running(&store, &owner, "done").await.turn;
+    store.append(&owner, &place::key(), done, 1, &[b"{}".to_vec()]).await.unwrap();
+    store.settle_turn(&owner, &place::key(), done, &place::completed()).await.unwrap();
+    place::running(&store, &owner, "open").await;
+    file.close().await;
 }
 
 #[tokio::test]
@@ -33,17 +40,28 @@ async fn every_older_file_is_understood() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("repod.db");
         fs_err::copy(fixture(&format!("v{version}.db")), &path).unwrap();
-        let journal = Journal::open(&path).await.unwrap();
+        let file = RepoFile::open(&path).await.unwrap();
+        let journal = Journal::of(file.clone());
         let heads = journal.list(10).await.unwrap();
         let found: Vec<_> = heads.iter().map(|head| (head.id.as_str(), head.state)).collect();
-        assert_eq!(
-            found,
-            [("clash", State::Conflict), ("open", State::Pending), ("done", State::Applied)],
-            "v{version}"
-        );
+        let expected =
+            [("clash", State::Conflict), ("open", State::Pending), ("done", State::Applied)];
+        assert_eq!(found, expected, "v{version}");
         let mut open = support::operation("open");
         open.parts[0].fence = 7;
         assert_eq!(journal.unfinished().await.unwrap(), [open], "v{version}");
+
+        let store = SqlStore::sqlite(file, Limits::default());
+        let owner = store.enrol("home", place::LONG).await.unwrap();
+        let left = store.recover(&owner).await.unwrap().updated().unwrap();
+        let (turns, events) =
+            if version < 2 { (0, None) } else { (2, Some(vec![(1, b"{}".to_vec())])) };
+        assert_eq!(left.len(), turns / 2, "v{version}: {left:?}");
+        assert_eq!(store.turns(&place::key(), None, 10).await.unwrap().len(), turns, "v{version}");
+        let page = store.events(&place::key(), 1, 0, 10).await.unwrap();
+        assert_eq!(page.map(|page| page.events), events, "v{version}");
+        let ensured = store.ensure(&owner, &place::new_session(&place::key())).await.unwrap();
+        assert_eq!(matches!(ensured, Ensured::Resumed(_)), version >= 2, "v{version}: {ensured:?}");
     }
 }
 
@@ -130,6 +148,30 @@ async fn two_who_open_a_new_file_at_once_both_have_it() {
         two.unwrap();
         assert_eq!(a.list(9).await.unwrap().len(), 2);
     }
+}
+
+#[tokio::test]
+async fn the_journal_and_the_sessions_write_beside_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = RepoFile::open(&dir.path().join("repod.db")).await.unwrap();
+    let store = SqlStore::sqlite(file.clone(), Limits::default());
+    let (owner, _) = place::with_session(&store, "home").await;
+    let turn = place::running(&store, &owner, "one").await.turn;
+    let telling = async {
+        for event in 1..300 {
+            store.append(&owner, &place::key(), turn, event, &[b"{}".to_vec()]).await.unwrap();
+        }
+    };
+    let writing = async {
+        let journal = Journal::of(file.clone());
+        for n in 0..100 {
+            journal.begin(&support::operation(&n.to_string())).await.unwrap();
+        }
+        journal.list(1000).await.unwrap().len()
+    };
+    let ((), written) = tokio::join!(telling, writing);
+    let page = store.events(&place::key(), turn, 0, 1000).await.unwrap().unwrap();
+    assert_eq!((page.events.len(), written), (299, 100));
 }
 
 #[tokio::test]

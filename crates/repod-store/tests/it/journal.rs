@@ -1,15 +1,17 @@
 //! The mutation journal on real files.
 
+use crate::place;
 use crate::support::{self, file, image, operation, part, runtime};
 use proptest::prelude::*;
 use repod_store::journal::{
     Begun, Changed, FileChange, Image, ImageKind, Keep, MAX_OPERATION, NewOperation, State,
 };
-use repod_store::{Journal, StoreError};
+use repod_store::{Journal, Limits, RepoFile, SqlStore, Store, StoreError};
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 #[tokio::test]
 async fn what_was_begun_is_read_back_as_it_was() {
@@ -191,7 +193,7 @@ async fn how_long_begin_and_advance_take() {
     let mut took = Vec::new();
     for n in 0..500 {
         let op = operation(&n.to_string());
-        let since = std::time::Instant::now();
+        let since = Instant::now();
         journal.begin(&op).await.unwrap();
         let begun = since.elapsed();
         journal
@@ -205,6 +207,36 @@ async fn how_long_begin_and_advance_take() {
         "begin + advance: p50 {:?}, p99 {:?}; begin of the p50: {:?}",
         took[250].0, took[495].0, took[250].1
     );
+}
+
+/// As above, for `how_long_sessions_take`.
+#[tokio::test]
+#[ignore = "measures, and fails on no number"]
+async fn how_long_sessions_take() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let file = RepoFile::open(&dir.path().join("repod.db")).await.unwrap();
+    let store = SqlStore::sqlite(file, Limits::default());
+    let (owner, _) = place::with_session(&store, "home").await;
+    let (mut resume, mut whole, mut append) = (Vec::new(), Vec::new(), Vec::new());
+    for n in 0..500 {
+        let since = Instant::now();
+        store.ensure(&owner, &place::new_session(&place::key())).await.unwrap();
+        resume.push(since.elapsed());
+        let since = Instant::now();
+        let turn = place::running(&store, &owner, &n.to_string()).await.turn;
+        store.settle_turn(&owner, &place::key(), turn, &place::completed()).await.unwrap();
+        whole.push(since.elapsed());
+        let since = Instant::now();
+        let lines = vec![br#"{"type":"text","text":"a word"}"#.to_vec(); 20];
+        store.append(&owner, &place::key(), turn, 1, &lines).await.unwrap();
+        append.push(since.elapsed());
+    }
+    for (what, mut took) in
+        [("resume", resume), ("begin, start, settle", whole), ("append 20", append)]
+    {
+        took.sort_unstable();
+        println!("{what}: p50 {:?}, p99 {:?}", took[250], took[495]);
+    }
 }
 
 #[derive(Clone, Debug)]
