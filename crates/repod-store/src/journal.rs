@@ -78,6 +78,12 @@ impl Journal {
         Self { file }
     }
 
+    /// Its file, for what else is kept there: one open file for all of it keeps who writes in line.
+    #[must_use]
+    pub fn file(&self) -> &RepoFile {
+        &self.file
+    }
+
     /// Ends the file's connections.
     pub async fn close(&self) {
         self.file.close().await;

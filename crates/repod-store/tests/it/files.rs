@@ -153,8 +153,8 @@ async fn two_who_open_a_new_file_at_once_both_have_it() {
 #[tokio::test]
 async fn the_journal_and_the_sessions_write_beside_each_other() {
     let dir = tempfile::tempdir().unwrap();
-    let file = RepoFile::open(&dir.path().join("repod.db")).await.unwrap();
-    let store = SqlStore::sqlite(file.clone(), Limits::default());
+    let journal = Journal::open(&dir.path().join("repod.db")).await.unwrap();
+    let store = SqlStore::sqlite(journal.file().clone(), Limits::default());
     let (owner, _) = place::with_session(&store, "home").await;
     let turn = place::running(&store, &owner, "one").await.turn;
     let telling = async {
@@ -163,7 +163,6 @@ async fn the_journal_and_the_sessions_write_beside_each_other() {
         }
     };
     let writing = async {
-        let journal = Journal::of(file.clone());
         for n in 0..100 {
             journal.begin(&support::operation(&n.to_string())).await.unwrap();
         }
