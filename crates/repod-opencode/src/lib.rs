@@ -8,6 +8,7 @@ mod binary;
 mod client;
 mod files;
 mod hold;
+mod sse;
 pub mod v1_18;
 
 pub use binary::{Binary, BinaryError, is_repod, is_supported};
@@ -16,6 +17,7 @@ pub use client::{
     SessionInfo, SessionState,
 };
 pub use hold::hold_events;
+pub use sse::SseDecoder;
 pub use v1_18::{
     AttachCommand, AttachTarget, Guard, Launch, LaunchError, LaunchSpec, MARKER, USERNAME,
     attach_command, explain_exit, is_port_lost, ready_line, xdg_homes,

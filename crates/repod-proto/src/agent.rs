@@ -5,8 +5,10 @@
 //! last one of an id counts. Readers skip types they don't know.
 
 mod tool;
+mod transcript;
 
 pub use tool::{Diff, Location, ToolCall, ToolKind, ToolStatus};
+pub use transcript::Transcript;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -2,6 +2,7 @@
 //!
 //! Facts without another source were read in, or tried on, the 1.18.33 binary.
 
+pub mod agent;
 mod attach;
 mod auth;
 mod cache;

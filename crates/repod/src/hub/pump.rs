@@ -1,10 +1,9 @@
 //! Keeps one stream open to the backend there is, whatever becomes of it.
 
 use super::gap;
-use super::sse::Decoder;
 use super::{Limits, Shared, Upstream};
 use bytes::Bytes;
-use repod_opencode::{BackendClient, ProbeError};
+use repod_opencode::{BackendClient, ProbeError, SseDecoder};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -82,7 +81,7 @@ async fn follow(
 ) -> Result<(), ProbeError> {
     let client = BackendClient::new(backend.port, backend.password.clone());
     let mut body = client.global_events(limits.connect).await?;
-    let mut decoder = Decoder::new(limits.event_bytes);
+    let mut decoder = SseDecoder::new(limits.event_bytes);
     // `server.connected`: from here on nothing is missed.
     let first = tokio::time::timeout(limits.connect, body.next()).await;
     let first = first.map_err(|_| ProbeError::TimedOut(limits.connect))?;
@@ -94,7 +93,7 @@ async fn follow(
     publish(shared, &first).await;
     while let Some(bytes) = body.next().await {
         let events = decoder.push(&bytes?);
-        let oversized = std::mem::take(&mut decoder.oversized);
+        let oversized = decoder.take_oversized();
         if oversized > 0 {
             shared.with(|core| core.counts.malformed += oversized);
         }

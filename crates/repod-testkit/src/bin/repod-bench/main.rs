@@ -17,13 +17,14 @@ mod peers;
 mod requests;
 mod socket;
 mod stage;
+mod translate;
 mod wake;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 type Part = (&'static str, fn(&Path));
-const PARTS: [Part; 11] = [
+const PARTS: [Part; 12] = [
     ("cli", cli::cli),
     ("socket", socket::socket),
     ("cold", cold::cold),
@@ -35,6 +36,7 @@ const PARTS: [Part; 11] = [
     ("requests", requests::requests),
     ("events", events::events),
     ("idle", idle::idle),
+    ("translate", translate::translate),
 ];
 
 fn main() -> ExitCode {
