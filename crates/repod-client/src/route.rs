@@ -84,6 +84,47 @@ fn nearest_directory(path: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use repod_proto::Home;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixListener;
+
+    /// One request's body, from a connection that carries one.
+    async fn body(stream: &mut tokio::net::UnixStream) -> serde_json::Value {
+        let mut bytes = Vec::new();
+        loop {
+            stream.read_buf(&mut bytes).await.unwrap();
+            let text = String::from_utf8_lossy(&bytes);
+            let body = text.split_once("\r\n\r\n").map(|(_, body)| serde_json::from_str(body));
+            if let Some(Ok(body)) = body {
+                return body;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_write_that_is_sent_again_after_a_daemon_s_death_is_the_same_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        let listener = UnixListener::bind(home.socket()).unwrap();
+        let asking = tokio::spawn(async move {
+            let by = RouteBy::default();
+            let request = RouteWriteRequest { files: vec![], by };
+            Client::new(home).route_write(request).await
+        });
+        // The first dies over it.
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let first = body(&mut stream).await;
+        drop(stream);
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let second = body(&mut stream).await;
+        assert_eq!(first, second);
+        assert!(first["operation_id"].as_str().is_some_and(|id| id.len() > 16), "{first}");
+        let answer = r#"{"operation_id":"x","outcome":"applied","targets":[],"diff":""}"#;
+        let length = answer.len();
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{answer}");
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        assert_eq!(asking.await.unwrap().unwrap().operation_id, "x");
+    }
 
     #[test]
     fn every_write_has_a_name_of_its_own_and_the_caller_s_is_kept() {

@@ -51,6 +51,9 @@ pub struct RouteBy {
     /// first, and nothing is written twice. One is made up where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation_id: Option<String>,
+    /// Who the caller is, for the journal and those who wait (`mcp:claude-code`); as `tool` where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// What the caller does, for those who wait.
     #[serde(default)]
     pub title: String,

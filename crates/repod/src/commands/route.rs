@@ -24,6 +24,7 @@ pub(crate) async fn run(command: RouteCommand) -> Outcome {
         patch_base64: STANDARD.encode(patch().await?),
         by: RouteBy {
             operation_id: operation,
+            name: None,
             title: "route apply".to_owned(),
             tool: "route".to_owned(),
             pid: Some(std::process::id()),

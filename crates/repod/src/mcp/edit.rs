@@ -56,8 +56,8 @@ impl EditError {
 
 /// The text with the replacement made, and how many there were.
 ///
-/// Where every line of the file ends in CRLF, a `\n` that is asked for means its line end: nobody
-/// sees a `\r`, and the file keeps its form.
+/// Where every line of the file ends in CRLF, a `\n` means its line end, in both texts: nobody sees a
+/// `\r`, and the file keeps its form. Who writes a `\r` to be replaced is taken by the byte.
 ///
 /// # Errors
 /// When the text to replace is not there, or not once.
@@ -65,13 +65,13 @@ pub(super) fn apply(text: &str, edit: Edit<'_>) -> Result<(String, usize), EditE
     if edit.old.is_empty() {
         return Err(EditError::Empty);
     }
-    if edit.old == edit.new {
-        return Err(EditError::Same);
-    }
-    let (old, new) = match ends_in_crlf(text) {
+    let (old, new) = match ends_in_crlf(text) && !edit.old.contains('\r') {
         true => (crlf(edit.old), crlf(edit.new)),
         false => (edit.old.to_owned(), edit.new.to_owned()),
     };
+    if old == new {
+        return Err(EditError::Same);
+    }
     let places = overlapping(text, &old);
     match places.len() {
         0 => return Err(EditError::NotFound { alike: alike(text, edit.old) }),

@@ -1,7 +1,7 @@
 //! Writing through the daemon: by the target's own backend, under its branch's lease.
 
 use super::edit::{self, Edit};
-use super::place::blocking;
+use super::place::{blocking, directory};
 use super::read::cannot;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -50,7 +50,7 @@ impl Writer<'_> {
                 Err(error) => error,
             };
             // Only what was surely not written may be tried again.
-            if tries == TRIES || !refuses(&error) {
+            if tries == TRIES || error.code != ErrorCode::WriteRefused {
                 return Err(error);
             }
             let now = content(path.to_owned()).await?;
@@ -65,16 +65,18 @@ impl Writer<'_> {
     /// Applies a patch in the repo the path lies in.
     pub(super) async fn patch(&self, path: &Path, patch: &str) -> Result<RouteReport, ApiError> {
         within("patch", patch.len())?;
+        // Of a path that isn't there nobody knows which repo was meant.
+        let directory = if path.is_file() { directory(path) } else { path };
         let mut patch = patch.to_owned();
         // Models forget it, and without it git takes the last line for a broken one.
         if !patch.ends_with('\n') {
             patch.push('\n');
         }
         let request = RouteApplyRequest {
-            path: text(path),
+            path: text(directory),
             branch: None,
             patch_base64: STANDARD.encode(patch),
-            by: self.by(),
+            by: self.by(path),
         };
         self.client.route_apply(request).await
     }
@@ -92,24 +94,22 @@ impl Writer<'_> {
             executable: None,
             expected_sha256,
         };
-        let request = RouteWriteRequest { files: vec![file], by: self.by() };
+        let request = RouteWriteRequest { files: vec![file], by: self.by(path) };
         self.client.route_write(request).await
     }
 
-    fn by(&self) -> RouteBy {
+    fn by(&self, path: &Path) -> RouteBy {
+        let name = format!("mcp:{}", self.owner);
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
         RouteBy {
             operation_id: None,
-            title: format!("mcp:{}", self.owner),
+            title: format!("{name}: {} {file}", self.tool),
+            name: Some(name),
             tool: format!("mcp:{}", self.tool),
             pid: Some(std::process::id()),
             wait_seconds: self.wait_seconds,
         }
     }
-}
-
-/// Whether the daemon said no before anything was begun.
-fn refuses(error: &ApiError) -> bool {
-    error.code.http_status() == 409
 }
 
 /// The text of a file that is to be edited.
@@ -154,20 +154,4 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_digest_is_the_one_everybody_knows() {
-        assert_eq!(sha256(b""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-    }
-
-    #[test]
-    fn only_what_was_surely_not_written_is_tried_again() {
-        let refuses = |code| refuses(&ApiError::new(code, ""));
-        assert!(refuses(ErrorCode::LeaseStale));
-        for code in [ErrorCode::BackendBroke, ErrorCode::DaemonUnavailable, ErrorCode::Internal] {
-            assert!(!refuses(code), "{code}");
-        }
-    }
-}
+mod tests;

@@ -107,12 +107,13 @@ async fn run(
         Some(name) => checked_name(name)?,
         None => crate::router::operation_id()?,
     };
+    let tool = if by.tool.is_empty() { "route".to_owned() } else { by.tool };
     let source = Source {
         repo: None,
-        session: if by.tool.is_empty() { "route".to_owned() } else { by.tool.clone() },
+        session: by.name.unwrap_or_else(|| tool.clone()),
         root: name.clone(),
         title: by.title.clone(),
-        tool: if by.tool.is_empty() { "route".to_owned() } else { by.tool },
+        tool,
     };
     let directory = targets.values().next().map(|it| it.directory.display().to_string());
     let wanted = Wanted {

@@ -52,8 +52,11 @@ fn a_file_with_crlf_keeps_it() {
     let text = "one\r\ntwo\r\nthree\r\n";
     let (made, _) = apply(text, edit("one\ntwo\n", "1\n2\nmore\n")).unwrap();
     assert_eq!(made, "1\r\n2\r\nmore\r\nthree\r\n");
-    // Who does write the `\r` means the same.
-    assert_eq!(apply(text, edit("one\r\ntwo", "1\n2")).unwrap().0, "1\r\n2\r\nthree\r\n");
+    // Who writes the `\r` is taken by the byte, and can take it away.
+    assert_eq!(apply(text, edit("one\r\ntwo", "1\n2")).unwrap().0, "1\n2\r\nthree\r\n");
+    let all = Edit { all: true, ..edit("\r\n", "\n") };
+    assert_eq!(apply(text, all).unwrap(), ("one\ntwo\nthree\n".to_owned(), 3));
+    assert_eq!(apply(text, edit("one\ntwo", "one\r\ntwo")).unwrap_err(), EditError::Same);
     // A file of both kinds is taken by the byte.
     let mixed = "one\r\ntwo\n";
     assert_eq!(
