@@ -7,6 +7,7 @@ SDK_VERSION=1.19.3
 TYPESCRIPT_VERSION=5.9.3
 NODE_TYPES_VERSION=24.12.2
 BUN_VERSION=1.4.5
+MCP_SDK_VERSION=1.32.2
 # Its parser tests are run against the gateway.
 GUNICORN_VERSION=27.0.1
 GUNICORN_SHA256=b1514965361c8b7e8107a80aa2a92636878df1ccfac6dd204a676426e04d9e3e
@@ -130,6 +131,21 @@ fetch_bun() {
       "$package@$BUN_VERSION" >&2 || die "npm could not fetch $package@$BUN_VERSION" "is the npm registry reachable?"
   fi
   export REPOD_BUN
+}
+
+# Fetches the official TypeScript SDK of the Model Context Protocol from npm, once: the client that the
+# tests of `repod mcp` speak with; for tests only.
+fetch_mcp_sdk() {
+  local dir="$TOOLS/mcp-sdk-$MCP_SDK_VERSION"
+  if [ ! -d "$dir/node_modules/@modelcontextprotocol/sdk/dist" ]; then
+    need_npm
+    say "fetching @modelcontextprotocol/sdk@$MCP_SDK_VERSION from npm (once) ..."
+    mkdir -p "$dir"
+    npm install --prefix "$dir" --no-save --ignore-scripts --no-audit --no-fund --loglevel=error \
+      "@modelcontextprotocol/sdk@$MCP_SDK_VERSION" >&2 \
+      || die "npm could not fetch @modelcontextprotocol/sdk@$MCP_SDK_VERSION" "is the npm registry reachable?"
+  fi
+  export REPOD_MCP_SDK="$dir/node_modules"
 }
 
 # Fetches the HTTP parser tests of a peer (gunicorn's, in its source package on PyPI), once; for tests only.

@@ -13,7 +13,7 @@ fn hibernate(world: &World, path: &Path) -> HibernateReport {
 }
 
 /// By hand, as soon as a request a moment ago allows it.
-async fn put_to_sleep(world: &World, path: &Path) {
+pub(crate) async fn put_to_sleep(world: &World, path: &Path) {
     wait_until("sleep", BOUND, async || {
         hibernate(world, path).hibernated[0].error.is_none().then_some(())
     })
