@@ -5,6 +5,8 @@
 
 #[path = "streams/any_order.rs"]
 mod any_order;
+#[path = "streams/live.rs"]
+mod live;
 #[path = "streams/recording.rs"]
 mod recording;
 #[path = "streams/story.rs"]

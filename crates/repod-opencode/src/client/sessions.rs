@@ -146,6 +146,23 @@ impl BackendClient {
         parse(&self.call(&Method::GET, &route, CALL_LIMIT).await?)
     }
 
+    /// What a person is asked in a directory, permissions and questions, with all there is to know of
+    /// them. Opens an instance of it.
+    ///
+    /// # Errors
+    /// When it doesn't answer within 10 s.
+    pub async fn pending_asks(
+        &self,
+        directory: &str,
+    ) -> Result<(Vec<Value>, Vec<Value>), ProbeError> {
+        let directory = escape(directory);
+        let permissions = format!("/permission?directory={directory}");
+        let permissions = parse(&self.call(&Method::GET, &permissions, CALL_LIMIT).await?)?;
+        let questions = format!("/question?directory={directory}");
+        let questions = parse(&self.call(&Method::GET, &questions, CALL_LIMIT).await?)?;
+        Ok((permissions, questions))
+    }
+
     /// Ids of the terminals (PTY) that run in a directory. Opens an instance of it.
     ///
     /// # Errors

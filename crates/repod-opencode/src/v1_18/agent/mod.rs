@@ -31,6 +31,7 @@ mod translator;
 mod usage;
 mod wire;
 
+pub use ids::prompt_id;
 pub use incoming::Incoming;
 pub use kin::Kin;
 pub use reconcile::{Reconciled, ServerView, Stand};

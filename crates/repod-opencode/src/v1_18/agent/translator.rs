@@ -18,6 +18,7 @@ mod settle;
 use super::asks::{self, Asks};
 use super::body::Body;
 use super::bounded::Bounded;
+use super::ids;
 use super::incoming::Incoming;
 use super::usage::Costs;
 use super::wire::{Ask, SessionStatus};
@@ -96,8 +97,9 @@ impl Translator {
     /// one's.
     pub fn begin_turn(&mut self, prompt: Option<&str>) {
         let messages = self.messages.next_turn(prompt);
+        let course = self.course.next_turn(prompt.and_then(ids::time));
         let fresh = Self::new(std::mem::take(&mut self.session), self.options.clone());
-        *self = Self { messages, ..fresh };
+        *self = Self { messages, course, ..fresh };
     }
 
     /// Takes in an event of the session, or of one of its subagents; appends to `out` what it means.
@@ -111,6 +113,7 @@ impl Translator {
             Body::Question(ask) => self.asked(*ask, asks::question, out),
             Body::Answered { request } => out.extend(self.asks.answered(&request)),
             _ if *event.session != *self.session => return Progress::Open,
+            Body::Status(_) | Body::Idle | Body::Error(_) if self.course.is_old(event.made) => {}
             Body::Delta(delta) => self.delta(&delta, event.made, out),
             Body::Part(part) => self.part(&part, out),
             Body::PartRemoved { part } => self.part_removed(&part, out),

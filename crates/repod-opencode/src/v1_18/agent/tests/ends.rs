@@ -24,7 +24,7 @@ fn an_aborted_turn_ends_with_its_last_message() {
     ));
     assert!(settled(TurnOutcome::Interrupted)(&ear.answered()));
     // It says once more that it is idle: that doesn't end the next turn, whose prompt is out already.
-    let next = "msg_100000000300next";
+    let next = "msg_100000000209next";
     ear.translator.begin_turn(Some(next));
     ear.status("idle");
     assert_eq!(ear.idle(), Progress::Open);

@@ -15,6 +15,8 @@ const OVERFLOW: &str = "ContextOverflowError";
 pub(in crate::v1_18::agent) struct Course {
     /// Something of this turn was heard.
     has_begun: bool,
+    /// What was made no later says something of the turn before.
+    since: Option<u64>,
     /// When it was last said to work, and to be idle. By these, and not by the order in which they
     /// come, an idle that was made before the work doesn't end it.
     worked: Option<u64>,
@@ -26,6 +28,17 @@ pub(in crate::v1_18::agent) struct Course {
 impl Course {
     pub(in crate::v1_18::agent) fn is_over(&self) -> bool {
         self.is_over
+    }
+
+    /// The course of the turn after this one, whose prompt was made at this time.
+    pub(super) fn next_turn(&self, prompt: Option<u64>) -> Self {
+        let since = prompt.or(self.idle).or(self.worked).or(self.since);
+        Self { since, ..Self::default() }
+    }
+
+    /// Whether an event made at this time is of an earlier turn.
+    pub(super) fn is_old(&self, made: Option<u64>) -> bool {
+        made.zip(self.since).is_some_and(|(made, since)| !ids::is_later(made, since))
     }
 
     /// Something of it was heard.
