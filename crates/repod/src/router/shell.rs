@@ -4,6 +4,8 @@ use super::Router;
 use super::journals::store;
 use super::stage::operation_id;
 use crate::backend::{Asked, Use};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use repod_opencode::BackendClient;
 use repod_proto::{ApiError, ErrorCode};
 use repod_store::journal::{NewOperation, Part, State};
@@ -160,10 +162,16 @@ impl Router {
 }
 
 /// The command, in any shell, from the directory it was meant for, with its exit code at the end.
+///
+/// OpenCode 1.18 puts it into `eval "…"` with JSON's escapes: `$` and backticks would be read once too
+/// often, newlines not at all. So it travels as base64. Bash reads the braces to their end before it
+/// runs them, so the command doesn't find the script on its input.
 fn wrapped(cwd: &Path, command: &str, mark: &str) -> String {
-    let script = r#"cd -- "$1" || exit 1; bash -c "$2"; printf '\n%s%d\n' "$3" "$?""#;
-    let words = [script, "repod", &cwd.display().to_string(), command, mark].map(quoted);
-    format!("bash -c {}", words.join(" "))
+    let [cwd, command, mark] = [&cwd.display().to_string(), command, mark].map(quoted);
+    let script = format!(
+        "{{ exec </dev/null; cd -- {cwd} || exit 1; bash -c {command}; printf '\\n%s%d\\n' {mark} \"$?\"; exit; }}\n"
+    );
+    format!("printf %s {} | base64 -d | bash -s", BASE64.encode(script))
 }
 
 /// One word for any shell that knows single quotes.
@@ -195,11 +203,16 @@ mod tests {
             ("pwd; exit 7", &*format!("{}\n", dir.path().canonicalize().unwrap().display()), 7),
             ("echo 'a\nb' && false", "a\nb\n", 1),
             ("if then", "", 2),
+            ("a='$HOME'; echo \"$a `echo b` \\\\ é\"; cat", "$HOME b \\ é\n", 0),
         ] {
             let line = wrapped(&dir.path().canonicalize().unwrap(), command, "mark:");
-            let ran = Command::new("sh").args(["-c", &line]).output().unwrap();
-            let ran = unmarked(&String::from_utf8(ran.stdout).unwrap(), "mark:");
-            assert_eq!((ran.output.as_str(), ran.exit), (output, exit), "{command}");
+            // As OpenCode has it run by sh, and by bash and zsh.
+            let evaluated = format!("eval {}", serde_json::json!(line));
+            for line in [line, evaluated] {
+                let ran = Command::new("sh").args(["-c", &line, "x", "y"]).output().unwrap();
+                let ran = unmarked(&String::from_utf8(ran.stdout).unwrap(), "mark:");
+                assert_eq!((ran.output.as_str(), ran.exit), (output, exit), "{command}");
+            }
         }
     }
 }
