@@ -20,6 +20,8 @@ function strictest(files, action) {
  */
 function consent({ client, directory, worktree }, alive, permissions) {
   let agents
+  /** What the configuration said before rules of ours were added. */
+  const users = { common: [], agents: {} }
 
   const isHome = (file) => isBelow(directory, file) || (worktree !== "/" && isBelow(worktree, file))
   const editPattern = (file) => path.relative(worktree, file)
@@ -41,8 +43,21 @@ function consent({ client, directory, worktree }, alive, permissions) {
       within(OWN_CALL, "session.get", client.session.get({ path: { id: session } })),
     ])
     if (!said.data || !info.data) throw new Error("OpenCode doesn't tell whose call this is")
-    const rules = [...(await rulesOfAgent(said.data.info.agent)), ...(info.data.permission ?? [])]
-    return { rules, all: () => [...rules, ...permissions.approved()] }
+    const { agent } = said.data.info
+    const own = info.data.permission ?? []
+    const rules = [...(await rulesOfAgent(agent)), ...own]
+    return {
+      rules,
+      all: () => [...rules, ...permissions.approved()],
+      users: [...users.common, ...(users.agents[agent] ?? []), ...own],
+    }
+  }
+
+  function configured({ permission, agent }) {
+    users.common = rulesOf(asObject(permission))
+    for (const [name, { permission } = {}] of Object.entries(agent ?? {})) {
+      users.agents[name] = rulesOf(asObject(permission))
+    }
   }
 
   function decide(permission, files, pattern, { rules, all }) {
@@ -72,5 +87,5 @@ function consent({ client, directory, worktree }, alive, permissions) {
     )
   }
 
-  return { rulesFor, onDirectory, onEdit, confirm, editPattern, directoryPattern }
+  return { configured, rulesFor, onDirectory, onEdit, confirm, editPattern, directoryPattern }
 }

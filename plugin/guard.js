@@ -10,6 +10,7 @@ function writeGuard({ client, directory, worktree }, settings) {
   const files = foreignFiles({ directory, worktree }, settings, daemon, rights, routes)
   const shell = foreignShell({ directory, worktree }, settings, rights, routes)
   const book = callBook()
+  const isFree = registeredReading(daemon, rights, alive, book)
   const life = new AbortController()
 
   /** Ends a call: one that waits is given up, and the daemon learns of it in any case. */
@@ -91,6 +92,8 @@ function writeGuard({ client, directory, worktree }, settings) {
     const call = request.tool?.callID
     if (call && !(await alive.isWanted(request.sessionID, call))) {
       permissions.reject(request)
+    } else if (settings.stage && (await isFree(request))) {
+      permissions.allow(request)
     }
   }
 
@@ -127,6 +130,7 @@ function writeGuard({ client, directory, worktree }, settings) {
   return {
     config: async (config) => {
       shell.configured(config)
+      rights.configured(config)
       if (!settings.stage) return
       const roots = await daemon.roots().catch(() => [])
       addRules(config, stageRules(settings.stage, worktree), roots)
@@ -181,6 +185,7 @@ function closedGuard(why) {
   return {
     config: async (config) => {
       shell.configured(config)
+      rights.configured(config)
       if (!settings.stage) return
       const roots = await daemon.roots().catch(() => [])
       addRules(config, stageRules(settings.stage, worktree), roots)

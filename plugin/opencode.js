@@ -104,6 +104,7 @@ function liveness(client) {
     isIdle,
     begins,
     running,
+    toolOf: (session, call) => parts.get(key(session, call))?.tool,
     /** False when the part belongs to an older call: some providers use an id again. */
     ends(part) {
       const name = key(part.sessionID, part.callID)

@@ -13,5 +13,6 @@ pub const GUARD: &str = concat!(
     include_str!("../../../../plugin/route.js"),
     include_str!("../../../../plugin/files.js"),
     include_str!("../../../../plugin/shell.js"),
+    include_str!("../../../../plugin/reading.js"),
     include_str!("../../../../plugin/guard.js"),
 );

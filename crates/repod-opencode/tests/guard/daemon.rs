@@ -127,6 +127,16 @@ impl FakeDaemon {
         *self.shared.copies.lock().unwrap() = Some(copies);
     }
 
+    /// Foreign calls must be asked for, whatever the rules say.
+    pub(crate) fn must_ask(&self) {
+        self.shared.copies.lock().unwrap().as_mut().unwrap().must_ask = true;
+    }
+
+    /// One more registered repository.
+    pub(crate) fn register(&self, repo: &Path) {
+        self.shared.copies.lock().unwrap().as_mut().unwrap().repos.push(repo.into());
+    }
+
     /// This name leads to that file.
     pub(crate) fn resolve(&self, name: &Path, real: &Path) {
         let mut copies = self.shared.copies.lock().unwrap();

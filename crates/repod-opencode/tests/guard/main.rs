@@ -4,6 +4,7 @@
 mod abort;
 mod asking;
 mod away;
+mod commands;
 mod copies;
 mod daemon;
 mod routing;
@@ -44,9 +45,13 @@ impl Guarded {
 
     /// With these permissions, beside a registered repository `lib`.
     fn beside_lib(permission: &Value) -> Self {
-        let builder = World::bare_builder()
-            .permissions(Permissions::Defaults)
-            .config(json!({ "permission": permission }));
+        Self::beside_lib_with(&json!({ "permission": permission }), |_| "/nowhere/repod".into())
+    }
+
+    /// With this configuration and this `repod`.
+    fn beside_lib_with(config: &Value, program: impl FnOnce(&Path) -> PathBuf) -> Self {
+        let builder =
+            World::bare_builder().permissions(Permissions::Defaults).config(config.clone());
         let stage = tempfile::Builder::new().prefix("rs-").tempdir().unwrap();
         let path = stage.path().to_owned();
         let repos = |world: &World, daemon: &FakeDaemon| {
@@ -55,8 +60,10 @@ impl Guarded {
             daemon.route(Copies::new(&repo, &path, vec![lib]));
             repo
         };
-        let option =
-            |socket: &Path| json!({ "socket": socket, "token": TOKEN, "stage": stage.path() });
+        let option = |socket: &Path| {
+            let program = program(socket.parent().unwrap());
+            json!({ "socket": socket, "token": TOKEN, "stage": &path, "program": program })
+        };
         let mut guarded = Self::build(builder, repos, option);
         guarded.stage = Some(stage);
         guarded

@@ -182,3 +182,53 @@ async fn nobody_writes_to_the_copies(guarded: &Guarded) {
     assert!(turn.tools[0].error.as_deref().unwrap().contains("repod's own"), "{turn:?}");
     assert!(!file.exists());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_abort_or_a_missing_daemon_leaves_no_doubt() {
+    let mut guarded = Guarded::beside_lib(
+        &json!({ "edit": "allow", "bash": "allow", "external_directory": "allow" }),
+    );
+    what_was_applied_after_all_is_told_so(&guarded).await;
+    without_a_daemon_nobody_knows(&mut guarded).await;
+    guarded.finish();
+}
+
+/// The daemon carries a change out to its end, whoever has left.
+async fn what_was_applied_after_all_is_told_so(guarded: &Guarded) {
+    let Guarded { oc, daemon, repo, .. } = guarded;
+    daemon.set_commits(Policy::Hold);
+    let file = guarded.lib().join("late.txt");
+    let session = guarded.session().await;
+    oc.start_turn(&session, Script::new().write(&file, "x\n").text("done")).await.unwrap();
+    daemon.wait_for("commit", 1).await;
+    oc.abort(&session).await.unwrap();
+    oc.wait_idle(&session, repo, BOUND).await;
+    // The copies are still being read.
+    assert_eq!(daemon.story(), ["ask write", "stage", "commit"]);
+    daemon.set_commits(Policy::Run);
+    daemon.wait_for("report", 1).await;
+    let call = repod_testkit::wait_until("the truth", BOUND, async || {
+        let call = oc.last_turn(&session).await.ok()?.tools.remove(0);
+        (call.status == "completed").then_some(call)
+    })
+    .await;
+    assert_eq!(call.output.unwrap(), format!("Applied in {}", file.display()));
+    assert_eq!(call.input["filePath"], json!(file));
+    assert!(file.exists());
+}
+
+async fn without_a_daemon_nobody_knows(guarded: &mut Guarded) {
+    guarded.daemon.clear();
+    guarded.daemon.set_commits(Policy::Hold);
+    let file = guarded.lib().join("unknown.txt");
+    let session = guarded.session().await;
+    let script = Script::new().write(&file, "x\n").text("so be it");
+    guarded.oc.start_turn(&session, script).await.unwrap();
+    guarded.daemon.wait_for("commit", 1).await;
+    guarded.daemon.stop().await;
+    guarded.oc.wait_idle(&session, &guarded.repo, BOUND).await;
+    let call = guarded.oc.last_turn(&session).await.unwrap().tools.remove(0);
+    let error = call.error.unwrap();
+    assert!(error.contains("it is not known whether this write was done"), "{error}");
+    guarded.daemon.restart();
+}

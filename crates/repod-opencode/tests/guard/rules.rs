@@ -179,15 +179,10 @@ async fn always_is_worth_the_same_as_for_the_file(guarded: &Guarded) {
     let script = Script::new().write(file("b"), "x\n").write(repo.join("b"), "x\n").text("done");
     let _ = oc.turn(repo, script).await.unwrap().succeeded();
     assert_eq!(daemon.all("stage")[0]["name"], "edit-allow.dir-allow");
-    start(guarded, &session, Script::new().write(file("sub/c"), "x\n").text("done")).await;
-    wait_idle_or_question(guarded, &session).await;
-    guarded.oc.abort(&session).await.unwrap();
-}
-
-/// `<lib>/*` covers `<lib>/sub/*` in OpenCode's wildcards, so nothing is asked there either.
-async fn wait_idle_or_question(guarded: &Guarded, session: &str) {
-    wait_idle(guarded, session).await;
-    assert!(guarded.lib().join("sub/c").exists());
+    // `<lib>/*` covers what lies deeper, in OpenCode's wildcards.
+    let script = Script::new().write(file("sub/c"), "x\n").text("done");
+    let _ = oc.turn(repo, script).await.unwrap().succeeded();
+    assert!(file("sub/c").exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -291,6 +286,60 @@ async fn agents_without_editing_tools_get_none() {
             let offered = tools.iter().any(|tool| tool == "edit");
             assert_eq!(offered, has_edit, "{permission} {agent}: {tools:?}");
         }
+        guarded.finish();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_asks_where_the_rules_do_not() {
+    let guarded = Guarded::beside_lib(
+        &json!({ "edit": "allow", "bash": "allow", "external_directory": "allow" }),
+    );
+    let Guarded { oc, repo, daemon, .. } = &guarded;
+    daemon.must_ask();
+    let file = guarded.lib().join("asked.txt");
+    let session = guarded.session().await;
+    start(&guarded, &session, Script::new().write(&file, "x\n").text("done")).await;
+    let asked = question(&guarded).await;
+    assert_eq!(
+        (&asked["permission"], &asked["patterns"]),
+        (&json!("edit"), &json!(["../lib/asked.txt"]))
+    );
+    answer(&guarded, &asked, "always").await;
+    wait_idle(&guarded, &session).await;
+    assert!(file.exists());
+    // Whoever said "always" has been asked.
+    let turn = oc.turn(repo, Script::new().write(&file, "y\n").text("done")).await.unwrap();
+    let _ = turn.succeeded();
+    guarded.finish();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_registered_later_is_read_freely_too() {
+    for (permission, asks) in
+        [(json!({}), false), (json!({ "external_directory": { "*": "ask" } }), true)]
+    {
+        let guarded = Guarded::beside_lib(&permission);
+        let Guarded { oc, daemon, world, .. } = &guarded;
+        let session = guarded.session().await;
+        let later = world.git_repo("later");
+        daemon.register(&later);
+        let script = Script::new().read(later.join("README.md")).text("done");
+        start(&guarded, &session, script).await;
+        if asks {
+            let asked = question(&guarded).await;
+            assert_eq!(asked["patterns"], json!([format!("{}/*", later.display())]));
+            answer(&guarded, &asked, "once").await;
+        }
+        wait_idle(&guarded, &session).await;
+        let _ = oc.last_turn(&session).await.unwrap().succeeded();
+        // Writing there is another matter.
+        let file = later.join("x.txt");
+        start(&guarded, &session, Script::new().write(&file, "x\n").text("done")).await;
+        assert_eq!(question(&guarded).await["permission"], "external_directory");
+        oc.abort(&session).await.unwrap();
+        wait_idle(&guarded, &session).await;
+        assert!(!file.exists());
         guarded.finish();
     }
 }
