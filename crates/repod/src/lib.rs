@@ -19,7 +19,6 @@ mod ops;
 mod output;
 mod registry;
 mod repo;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the mutation router calls it"))]
 mod router;
 mod secret;
 mod settings;

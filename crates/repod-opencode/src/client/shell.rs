@@ -26,6 +26,15 @@ impl BackendClient {
         Ok(parse::<Made>(&made)?.id)
     }
 
+    /// Removes a session.
+    ///
+    /// # Errors
+    /// When it is not answered within 10 s.
+    pub async fn delete_session(&self, session: &str) -> Result<(), ProbeError> {
+        let route = format!("/session/{}", escape(session));
+        self.call_with(&Method::DELETE, &route, None, CALL_LIMIT).await.map(drop)
+    }
+
     /// Runs a command in a session's directory, without a model; what it printed. OpenCode doesn't
     /// tell its exit code.
     ///

@@ -74,12 +74,6 @@ struct Stage {
 }
 
 #[derive(Deserialize)]
-struct Commit {
-    token: String,
-    operation: String,
-}
-
-#[derive(Deserialize)]
 struct Who {
     token: String,
 }
@@ -224,11 +218,11 @@ async fn stage(
 /// Answers when the write is done, or can't be.
 async fn commit(
     State(daemon): State<Arc<Daemon>>,
-    Body(commit): Body<Commit>,
+    Body(commit): Body<Report>,
 ) -> Result<Json<serde_json::Value>, Failure> {
     let (handle, _) = ops::who(&daemon, &commit.token).await?;
     let repo = handle.repo().id.clone();
-    Ok(Json(match ops::commit(Arc::clone(&daemon), repo, commit.operation).await {
+    Ok(Json(match ops::commit(Arc::clone(&daemon), repo, commit.session, commit.call).await {
         Ok(done) => serde_json::json!({
             "done": true,
             "output": told(&done),

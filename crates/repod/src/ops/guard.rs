@@ -115,6 +115,9 @@ pub(crate) async fn ask(daemon: &Daemon, call: &GuardedCall) -> Result<Permit, A
         Verdict::Granted { leases, footprint } => (leases, footprint),
     };
     let observed = call.tool == "bash" && policy.bash_guard == BashGuard::Observe;
+    if footprint.opaque || observed {
+        daemon.router.watch(call);
+    }
     if !footprint.is_foreign_to(&call.caller.repo) || observed {
         return Ok(Permit { leases, foreign: None, ask: false });
     }
@@ -137,10 +140,11 @@ pub(crate) async fn stage(
 pub(crate) async fn commit(
     daemon: Arc<Daemon>,
     repo: RepoId,
-    operation: String,
+    session: String,
+    call: String,
 ) -> Result<RouteReport, ApiError> {
     let router = daemon.router.clone();
-    let carrying = tokio::spawn(async move { router.commit(&repo, &operation).await });
+    let carrying = tokio::spawn(async move { router.commit(&repo, &session, &call).await });
     carrying.await.map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))?
 }
 
@@ -157,6 +161,7 @@ pub(crate) async fn shell(
 /// The call has ended.
 pub(crate) async fn report(daemon: &Daemon, repo: &RepoId, session: &str, call: &str) {
     daemon.router.ended(repo, session, call).await;
+    daemon.router.look_around(repo, session, call);
     daemon.coordination.tell(Event::Report { call: id(repo, session, call) }).await;
 }
 

@@ -3,8 +3,9 @@
 
 use super::journals::store;
 use super::patch::{Change, Content, Form, make};
+use super::shell::Script;
 use super::standing::{At, Next, Past, next};
-use super::{Router, look};
+use super::{Router, look, put};
 use crate::backend::{Asked, RepoHandle, Use};
 use crate::coordination::LeaseKey;
 use repod_opencode::v1_18::told::{self, Place};
@@ -180,26 +181,34 @@ impl Router {
 
     /// Has one repo's backend make these changes.
     async fn apply(&self, part: &Part, changes: &[Change]) -> Result<(), Trouble> {
-        let patch = make(changes, Form::Exact).await.map_err(|error| {
-            Trouble::Refused(format!("no patch can be made of it: {}", chain(&error)))
-        })?;
-        let Some(patch) = patch else { return Ok(()) };
         let handle = self.target(&part.repo).await.map_err(Trouble::Broke)?;
         // Counted as a client, so that it isn't put to sleep meanwhile.
         let _used = handle.client(Use::Request { stirs: true });
         let ensured = tokio::time::timeout(ENSURE_LIMIT, handle.ensure(Asked::default())).await;
+        let broke = |code, what: String| {
+            Trouble::Broke(ApiError::new(
+                code,
+                format!("the backend of `{}` {what}", part.directory),
+            ))
+        };
         let view = ensured
-            .map_err(|_| {
-                let message = format!("the backend of `{}` does not come up", part.directory);
-                Trouble::Broke(ApiError::new(ErrorCode::Deadline, message))
-            })?
+            .map_err(|_| broke(ErrorCode::Deadline, "does not come up".to_owned()))?
             .map_err(Trouble::Broke)?;
         let Some(process) = &view.process else {
-            let message = format!("the backend of `{}` has just ended", part.directory);
-            return Err(Trouble::Broke(ApiError::new(ErrorCode::BackendBroke, message)));
+            return Err(broke(ErrorCode::BackendBroke, "has just ended".to_owned()));
         };
         let backend = BackendClient::new(process.port, process.password.clone());
-        match backend.vcs_apply(&part.directory, &patch).await {
+        let done = match put::is_needed(Path::new(&part.directory), changes).await {
+            true => self.put(&backend, part, changes).await?,
+            false => {
+                let patch = make(changes, Form::Exact).await.map_err(|error| {
+                    Trouble::Refused(format!("no patch can be made of it: {}", chain(&error)))
+                })?;
+                let Some(patch) = patch else { return Ok(()) };
+                backend.vcs_apply(&part.directory, &patch).await
+            }
+        };
+        match done {
             Ok(()) => {
                 tell(&handle, part, changes);
                 Ok(())
@@ -209,10 +218,40 @@ impl Router {
                 Err(Trouble::Refused(format!("`git apply` in `{directory}` said: {reason}")))
             }
             Err(ApplyError::Broke(error)) => {
-                let message = format!("the backend of `{}` broke off: {error}", part.directory);
-                Err(Trouble::Broke(ApiError::new(ErrorCode::BackendBroke, message)))
+                Err(broke(ErrorCode::BackendBroke, format!("broke off: {error}")))
             }
         }
+    }
+
+    /// The same for files that git converts.
+    async fn put(
+        &self,
+        backend: &BackendClient,
+        part: &Part,
+        changes: &[Change],
+    ) -> Result<Result<(), ApplyError>, Trouble> {
+        let laid = changes.to_vec();
+        let laying = tokio::task::spawn_blocking(move || {
+            let dir = tempfile::Builder::new().prefix("repod-put-").tempdir()?;
+            let script = put::script(dir.path(), &laid)?;
+            let script = script.map(|text| Script::new(&text)).transpose()?;
+            std::io::Result::Ok((dir, script))
+        });
+        let laid = laying.await.map_err(std::io::Error::other).and_then(|laid| laid);
+        let (_dir, script) = laid.map_err(|error| Trouble::Refused(chain(&error)))?;
+        let Some(script) = script else {
+            let reason = "git converts the file, and its name is no text".to_owned();
+            return Err(Trouble::Refused(reason));
+        };
+        let ran = async {
+            let session =
+                backend.create_session(&part.directory, "a write that was routed").await?;
+            let ran = backend.shell(&session, script.command()).await;
+            // It was there for the command alone.
+            let _ = backend.delete_session(&session).await;
+            ran.map(drop)
+        };
+        Ok(ran.await.map_err(ApplyError::from))
     }
 
     pub(super) async fn target(&self, repo: &str) -> Result<RepoHandle, ApiError> {

@@ -14,6 +14,7 @@
 //! concern (`touched`).
 
 mod attributes;
+mod bypass;
 mod carry;
 mod envelope;
 mod git;
@@ -21,6 +22,7 @@ mod image;
 mod journals;
 mod listed;
 mod patch;
+mod put;
 mod recover;
 mod resolve;
 mod scratch;
@@ -35,12 +37,11 @@ mod tests;
 pub(crate) use carry::{Source, Target};
 pub(crate) use envelope::{Envelope, Hunk};
 pub(crate) use image::look;
-pub(crate) use patch::{Change, Content, Form, Kind, PatchError, make};
+pub(crate) use patch::{Change, Content, Kind};
 pub(crate) use resolve::{Links, resolve};
 pub(crate) use scratch::{ScratchError, changes_of};
 pub(crate) use shell::Ran;
 pub(crate) use stage::{Leave, operation_id};
-pub(crate) use touched::{Touched, TouchedError, touched};
 
 use crate::coordination::Coordination;
 use crate::fleet::Fleet;
@@ -62,6 +63,7 @@ struct Inner {
     /// Calls that write in other repos, from their leave to their end.
     foreign: Mutex<HashMap<String, Foreign>>,
     sessions: shell::Sessions,
+    watched: bypass::Watched,
     /// Operations that are being carried out: one at a time for each.
     working: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
 }
@@ -76,6 +78,7 @@ impl Router {
             journals,
             foreign: Mutex::default(),
             sessions: shell::Sessions::default(),
+            watched: bypass::Watched::default(),
             working: Mutex::default(),
         }))
     }

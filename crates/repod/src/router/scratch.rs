@@ -109,7 +109,7 @@ async fn blocking<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::router::{Form, make};
+    use crate::router::patch::{Form, make};
 
     #[tokio::test]
     async fn a_patch_is_tried_on_copies_and_says_what_it_would_do() {

@@ -4,12 +4,11 @@ use super::Router;
 use super::journals::store;
 use super::stage::operation_id;
 use crate::backend::{Asked, Use};
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD as BASE64;
 use repod_opencode::BackendClient;
 use repod_proto::{ApiError, ErrorCode};
 use repod_store::journal::{NewOperation, Part, State};
 use std::collections::HashMap;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -115,9 +114,11 @@ impl Router {
         let cwd = Path::new(&foreign.call.caller.directory)
             .join(foreign.call.workdir.as_deref().unwrap_or_default());
         let mark = format!("repod-exit-{}:", operation_id()?);
-        let wrapped = wrapped(&cwd, &command, &mark);
+        let script = Script::new(&script(&cwd, &command, &mark)).map_err(|error| {
+            ApiError::new(ErrorCode::StateIo, format!("the command can't be laid out: {error}"))
+        })?;
         let mut running = Running(Some((backend.clone(), target.clone())));
-        let ran = backend.shell(&target, &wrapped).await;
+        let ran = backend.shell(&target, script.command()).await;
         running.0 = None;
         let (state, message, result) = match ran {
             Ok(output) => {
@@ -161,21 +162,37 @@ impl Router {
     }
 }
 
-/// The command, in any shell, from the directory it was meant for, with its exit code at the end.
+/// A script in a file of its own, for a backend to run.
 ///
-/// OpenCode 1.18 puts it into `eval "…"` with JSON's escapes: `$` and backticks would be read once too
-/// often, newlines not at all. So it travels as base64. Bash reads the braces to their end before it
-/// runs them, so the command doesn't find the script on its input.
-fn wrapped(cwd: &Path, command: &str, mark: &str) -> String {
+/// OpenCode 1.18.33 puts the text of `/session/:id/shell` between double quotes and evaluates it, so that
+/// `$`, backquotes, backslashes and line ends in it don't survive; a file's name does.
+pub(super) struct Script {
+    _file: tempfile::NamedTempFile,
+    command: String,
+}
+
+impl Script {
+    pub(super) fn new(text: &str) -> std::io::Result<Self> {
+        let mut file = tempfile::Builder::new().prefix("repod-run-").tempfile()?;
+        file.write_all(text.as_bytes())?;
+        let command = format!("bash {}", quoted(&file.path().display().to_string()));
+        Ok(Self { _file: file, command })
+    }
+
+    /// What to have run.
+    pub(super) fn command(&self) -> &str {
+        &self.command
+    }
+}
+
+/// The command from the directory it was meant for, with its exit code at the end.
+fn script(cwd: &Path, command: &str, mark: &str) -> String {
     let [cwd, command, mark] = [&cwd.display().to_string(), command, mark].map(quoted);
-    let script = format!(
-        "{{ exec </dev/null; cd -- {cwd} || exit 1; bash -c {command}; printf '\\n%s%d\\n' {mark} \"$?\"; exit; }}\n"
-    );
-    format!("printf %s {} | base64 -d | bash -s", BASE64.encode(script))
+    format!("cd -- {cwd} || exit 1\nbash -c {command}\nprintf '\\n%s%d\\n' {mark} \"$?\"\n")
 }
 
 /// One word for any shell that knows single quotes.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
@@ -203,16 +220,15 @@ mod tests {
             ("pwd; exit 7", &*format!("{}\n", dir.path().canonicalize().unwrap().display()), 7),
             ("echo 'a\nb' && false", "a\nb\n", 1),
             ("if then", "", 2),
-            ("a='$HOME'; echo \"$a `echo b` \\\\ é\"; cat", "$HOME b \\ é\n", 0),
+            ("x=5; echo $x `echo y` \\\\ \\\n z", "5 y \\ z\n", 0),
         ] {
-            let line = wrapped(&dir.path().canonicalize().unwrap(), command, "mark:");
-            // As OpenCode has it run by sh, and by bash and zsh.
-            let evaluated = format!("eval {}", serde_json::json!(line));
-            for line in [line, evaluated] {
-                let ran = Command::new("sh").args(["-c", &line, "x", "y"]).output().unwrap();
-                let ran = unmarked(&String::from_utf8(ran.stdout).unwrap(), "mark:");
-                assert_eq!((ran.output.as_str(), ran.exit), (output, exit), "{command}");
-            }
+            let text = script(&dir.path().canonicalize().unwrap(), command, "mark:");
+            let script = Script::new(&text).unwrap();
+            // As OpenCode runs it.
+            let line = format!("eval {}", serde_json::to_string(script.command()).unwrap());
+            let ran = Command::new("bash").args(["-c", &line]).output().unwrap();
+            let ran = unmarked(&String::from_utf8(ran.stdout).unwrap(), "mark:");
+            assert_eq!((ran.output.as_str(), ran.exit), (output, exit), "{command}");
         }
     }
 }

@@ -135,15 +135,24 @@ impl Router {
         laid.map_err(|error| ApiError::new(ErrorCode::WriteRefused, error.to_string()))
     }
 
-    /// Carries out what became of the copies. The operation's name finds its plan, also when another
-    /// daemon made it.
-    pub(crate) async fn commit(&self, caller: &RepoId, operation: &str) -> Result<Done, ApiError> {
-        if operation.is_empty() || !operation.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(unknown_call());
-        }
+    /// Carries out what became of the copies; also of those that another daemon has laid out.
+    pub(crate) async fn commit(
+        &self,
+        caller: &RepoId,
+        session: &str,
+        call: &str,
+    ) -> Result<Done, ApiError> {
         let stage = self.0.home.repo(caller).stage();
-        let name = operation.to_owned();
-        let reading = tokio::task::spawn_blocking(move || changes(&stage, &name));
+        let known = self.foreign(caller, session, call).map(|foreign| foreign.operation);
+        let (session, call) = (session.to_owned(), call.to_owned());
+        let reading = tokio::task::spawn_blocking(move || {
+            let plan = match known {
+                Some(operation) => read_plan(&plan_file(&stage, &operation))?,
+                None => find_plan(&stage, &session, &call)?,
+            };
+            let changed = changes(&stage, &plan)?;
+            io::Result::Ok((plan, changed))
+        });
         let read = reading.await.map_err(|error| internal(&error))?;
         let (plan, mut wanted) = read.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => unknown_call(),
@@ -299,15 +308,14 @@ fn lay_out(stage: &Path, name: &str, foreign: &Foreign) -> io::Result<BTreeMap<P
 }
 
 /// What has become of the copies.
-fn changes(stage: &Path, operation: &str) -> io::Result<(Plan, BTreeMap<LeaseKey, Target>)> {
-    let plan: Plan = serde_json::from_slice(&fs_err::read(plan_file(stage, operation))?)?;
+fn changes(stage: &Path, plan: &Plan) -> io::Result<BTreeMap<LeaseKey, Target>> {
+    let before_dir = stage.join(".before").join(&plan.operation);
     let mut wanted: BTreeMap<LeaseKey, Target> = BTreeMap::new();
     for (index, file) in plan.files.iter().enumerate() {
         let before = match file.before {
             None => None,
             Some(kind) => {
-                let bytes =
-                    fs_err::read(stage.join(".before").join(operation).join(index.to_string()))?;
+                let bytes = fs_err::read(before_dir.join(index.to_string()))?;
                 let kind = match kind {
                     Before::Plain => FileKind::Plain,
                     Before::Executable => FileKind::Executable,
@@ -333,7 +341,22 @@ fn changes(stage: &Path, operation: &str) -> io::Result<(Plan, BTreeMap<LeaseKey
         let path = path.to_owned();
         part.changes.push(Change { path, renamed_from: None, before, after });
     }
-    Ok((plan, wanted))
+    Ok(wanted)
+}
+
+fn read_plan(file: &Path) -> io::Result<Plan> {
+    Ok(serde_json::from_slice(&fs_err::read(file)?)?)
+}
+
+/// The plan of a call that another daemon has let run.
+fn find_plan(stage: &Path, session: &str, call: &str) -> io::Result<Plan> {
+    for entry in fs_err::read_dir(stage.join(".plan"))? {
+        let plan = read_plan(&entry?.path())?;
+        if plan.session == session && plan.call == call {
+            return Ok(plan);
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
 }
 
 fn clear(stage: &Path, operation: &str) -> io::Result<()> {

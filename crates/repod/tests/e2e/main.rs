@@ -15,6 +15,7 @@ mod mcp;
 mod readers;
 mod registry;
 mod route_cli;
+mod routing;
 mod sdk;
 mod shim;
 mod sleep;

@@ -1,7 +1,8 @@
 //! Through `git apply`, as OpenCode 1.18.33 calls it.
 
 use super::{change, differs, every_kind, lay, look, plain};
-use crate::router::{Change, Content, Form, Kind, PatchError, make};
+use crate::router::patch::{Form, PatchError, make};
+use crate::router::{Change, Content, Kind};
 use proptest::prelude::*;
 use std::io::Write as _;
 use std::path::Path;

@@ -2,7 +2,9 @@
 
 use super::{change, plain};
 use crate::router::attributes::converted;
-use crate::router::{Change, Envelope, Form, Hunk, Touched, TouchedError, make, touched};
+use crate::router::patch::{Form, make};
+use crate::router::touched::{Touched, TouchedError, touched};
+use crate::router::{Change, Envelope, Hunk};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 

@@ -3,7 +3,7 @@
 //! Needs `REPOD_OPENCODE`; without it the test fails, it doesn't skip.
 
 use super::{Change, change, differs, every_kind, lay, look, plain};
-use crate::router::{Form, make};
+use crate::router::patch::{Form, make};
 use repod_testkit::{Oc, World};
 use serde_json::json;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
