@@ -124,6 +124,10 @@ impl WeakHandle {
         &self.repo.id
     }
 
+    pub(crate) fn repo(&self) -> &Repo {
+        &self.repo
+    }
+
     /// The state as last published.
     pub(crate) fn view(&self) -> Arc<View> {
         Arc::clone(&self.views.borrow())

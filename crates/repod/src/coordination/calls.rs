@@ -1,7 +1,7 @@
 //! From a tool call to what it has to ask for: nothing, or the leases of the branches it writes on;
 //! and whether it writes in another repo, which then has to do it.
 
-use super::footprint::{Footprint, footprint};
+use super::footprint::{At, Footprint, footprint};
 use super::policy;
 use super::{
     Ask, CallId, Coordination, Granted, Hold, Kind, LeaseKey, OwnerId, Party, Wait, words,
@@ -69,7 +69,7 @@ impl Coordination {
         locator: &Locator,
         call: &GuardedCall,
     ) -> Result<Verdict, ApiError> {
-        let footprint = footprint(locator, call).await?;
+        let footprint = footprint(&At { locator, coordination: self }, call).await?;
         if footprint.places.is_empty() {
             return Ok(Verdict::Free);
         }

@@ -1,6 +1,6 @@
 //! Where a tool call writes: the files it names, and the branches those lie on.
 
-use super::{GuardedCall, LeaseKey};
+use super::{Coordination, GuardedCall, LeaseKey};
 use crate::ops::Locator;
 use crate::repo::{Located, Repo};
 use crate::router::{Envelope, Hunk, Links, resolve};
@@ -56,28 +56,31 @@ impl Footprint {
     }
 }
 
+/// How a path finds its repo.
+pub(super) struct At<'a> {
+    pub(super) locator: &'a Locator,
+    pub(super) coordination: &'a Coordination,
+}
+
 /// Where the call writes.
-pub(super) async fn footprint(
-    locator: &Locator,
-    call: &GuardedCall,
-) -> Result<Footprint, ApiError> {
+pub(super) async fn footprint(at: &At<'_>, call: &GuardedCall) -> Result<Footprint, ApiError> {
     let mut found = Footprint::default();
     let own = PathBuf::from(&call.caller.directory);
     match call.tool.as_str() {
         "write" | "edit" => {
             let path = call.file_path.as_ref().ok_or_else(|| missing("filePath"))?;
-            add_file(locator, call, path, Links::Follow, &mut found).await?;
+            add_file(at, call, path, Links::Follow, &mut found).await?;
         }
         "apply_patch" => {
             let text = call.patch_text.as_ref().ok_or_else(|| missing("patchText"))?;
             match Envelope::parse(text) {
                 Some(envelope) if envelope.paths().len() <= PATHS_MAX => {
                     for (path, links) in envelope.hunks.iter().flat_map(written_by) {
-                        add_file(locator, call, path, links, &mut found).await?;
+                        add_file(at, call, path, links, &mut found).await?;
                     }
                 }
                 // The tool will say what is wrong with it; until then it may write here.
-                _ => add(locator, call, &own, &mut found.places).await.map(drop)?,
+                _ => add(at, call, &own, &mut found.places).await.map(drop)?,
             }
         }
         "bash" => {
@@ -86,13 +89,13 @@ pub(super) async fn footprint(
             let (paths, opaque) = paths_of(command, &cwd.canonicalize().unwrap_or(cwd));
             found.opaque = opaque;
             for path in paths {
-                add(locator, call, &path, &mut found.places).await?;
+                add(at, call, &path, &mut found.places).await?;
             }
         }
         // Tools of others: what they write is not known, only where they are at home.
         _ => {
             found.opaque = true;
-            add(locator, call, &own, &mut found.places).await?;
+            add(at, call, &own, &mut found.places).await?;
         }
     }
     Ok(found)
@@ -152,7 +155,7 @@ fn writes_only_what_it_names(classified: &Classified) -> bool {
 
 /// Adds a file the call names, and the branch it belongs to.
 async fn add_file(
-    locator: &Locator,
+    at: &At<'_>,
     call: &GuardedCall,
     path: &str,
     links: Links,
@@ -161,14 +164,14 @@ async fn add_file(
     let named = call.absolute(path);
     let real = resolve(&named, links);
     let parent = real.parent().unwrap_or(Path::new("/"));
-    let key = add(locator, call, parent, &mut found.places).await?;
+    let key = add(at, call, parent, &mut found.places).await?;
     found.files.push(NamedFile { named, real, key });
     Ok(())
 }
 
 /// Adds the branch this path belongs to, unless it is nobody's.
 async fn add(
-    locator: &Locator,
+    at: &At<'_>,
     call: &GuardedCall,
     path: &Path,
     places: &mut Places,
@@ -176,18 +179,29 @@ async fn add(
     // What is not there yet belongs to where it will be.
     let existing = path.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
     let Some(text) = existing.to_str() else { return Err(not_utf8(existing)) };
-    let located = match locator.locate(text).await {
+    let located = match at.locator.locate(text).await {
         Ok(located) => located,
         // A tool that can't get there writes nothing there.
         Err(error) if error.code == ErrorCode::PathUnreadable => return Ok(None),
         Err(error) => return Err(error),
     };
     let own = Path::new(&call.caller.directory);
-    let Some((key, worktree)) = branch_of(&located, &call.caller.repo, own) else {
-        return Ok(None);
+    let (key, place) = match branch_of(&located, &call.caller.repo, own) {
+        Some((key, worktree)) => (key, Place { repo: located.repo, worktree }),
+        None => match at.coordination.plain_repo(&located.directory).as_ref().map(directory_of) {
+            Some(found) => found,
+            None => return Ok(None),
+        },
     };
-    places.insert(key.clone(), Place { repo: located.repo, worktree });
+    places.insert(key.clone(), place);
     Ok(Some(key))
+}
+
+/// What is written on in a registered directory without git.
+pub(crate) fn directory_of(repo: &Repo) -> (LeaseKey, Place) {
+    let worktree = repo.root.display().to_string();
+    let key = LeaseKey { repo: repo.id.clone(), branch: Branch::Directory(worktree.clone()) };
+    (key, Place { repo: repo.clone(), worktree })
 }
 
 /// The branch that is checked out there, and the root of its worktree; none where no repo is. Without

@@ -20,7 +20,7 @@ mod policy;
 mod watch;
 
 pub(crate) use calls::{Caller, GuardedCall, Verdict, Wanted, wait};
-pub(crate) use footprint::{Footprint, branch_of};
+pub(crate) use footprint::{Footprint, branch_of, directory_of};
 pub(crate) use guards::Presence;
 pub(crate) use repod_coordination::lease::{
     Answer, Ask, CallId, Event, Hold, Kind, LeaseKey, OwnerId, Party, Restored, RestoredCall, Wait,
@@ -28,11 +28,13 @@ pub(crate) use repod_coordination::lease::{
 };
 
 use crate::backend::{RepoHandle, WeakHandle};
+use crate::repo::Repo;
 use crate::settings::Policy;
 use desk::{Desk, Word};
 use guards::Guards;
 use repod_proto::{ApiError, ErrorCode, Home, LeaseInfo, RepoId};
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -83,6 +85,15 @@ impl Coordination {
         repos.insert(handle.repo().id.clone(), handle.downgrade());
         drop(repos);
         tokio::spawn(watch::run(self.clone(), handle.downgrade()));
+    }
+
+    /// The registered directory without git that this path lies in. Inside git there is none.
+    pub(crate) fn plain_repo(&self, path: &Path) -> Option<Repo> {
+        let repos = self.0.repos.lock().unwrap_or_else(PoisonError::into_inner);
+        let plain = repos.values().map(WeakHandle::repo).filter(|repo| repo.identity == repo.root);
+        let holds = plain.filter(|repo| path.starts_with(&repo.root));
+        // The innermost of several.
+        holds.max_by_key(|repo| repo.root.as_os_str().len()).cloned()
     }
 
     pub(crate) fn policy(&self) -> &Policy {

@@ -1,9 +1,10 @@
 //! route: writes in repos for those who aren't tools, by those repos' backends.
 
 use crate::coordination::{
-    CallId, Hold, Kind as CallKind, OwnerId, Party, Wait, Wanted, branch_of, wait,
+    CallId, Hold, Kind as CallKind, OwnerId, Party, Wait, Wanted, branch_of, directory_of, wait,
 };
 use crate::daemon::Daemon;
+use crate::repo::{Located, Repo};
 use crate::router::{
     Change, Content, Kind, Links, ScratchError, Source, Target, changes_of, look, resolve,
 };
@@ -39,11 +40,10 @@ pub(crate) async fn apply(
 ) -> Result<RouteReport, ApiError> {
     let patch = decoded("patch_base64", &request.patch_base64)?;
     let located = daemon.locator.locate(&request.path).await?;
-    let (key, worktree) = branch_of(&located, &located.repo.id, &located.directory)
-        .ok_or_else(|| no_branch(&request.path))?;
+    let (key, repo, worktree) =
+        place_of(&daemon, located).ok_or_else(|| no_branch(&request.path))?;
     check_branch(&request, &key)?;
-    let handle = daemon.fleet.register(&located.repo).await?;
-    handle.check_same(&located.repo)?;
+    daemon.fleet.register(&repo).await?.check_same(&repo)?;
     let root = PathBuf::from(worktree);
     // Under the lease, so that what the patch is tried on is what it is applied to.
     let targets = BTreeMap::from([(key.clone(), Target::new(root.clone()))]);
@@ -73,10 +73,9 @@ pub(crate) async fn write(
         let parent = wanted.path.ancestors().skip(1).find(|path| path.is_dir());
         let parent = parent.unwrap_or(Path::new("/")).display().to_string();
         let located = daemon.locator.locate(&parent).await?;
-        let (key, worktree) = branch_of(&located, &located.repo.id, &located.directory)
-            .filter(|_| located.branch.is_some() || located.commit.is_some())
+        let (key, repo, worktree) = place_of(&daemon, located)
             .ok_or_else(|| no_branch(&wanted.path.display().to_string()))?;
-        daemon.fleet.register(&located.repo).await?.check_same(&located.repo)?;
+        daemon.fleet.register(&repo).await?.check_same(&repo)?;
         targets.entry(key.clone()).or_insert_with(|| Target::new(PathBuf::from(worktree)));
         files.push((key, wanted));
     }
@@ -93,6 +92,17 @@ pub(crate) async fn write(
         Ok(())
     })
     .await
+}
+
+/// What is written on there: a branch, or a registered directory without git.
+fn place_of(daemon: &Daemon, located: Located) -> Option<(LeaseKey, Repo, String)> {
+    if located.branch.is_some() || located.commit.is_some() {
+        let (key, worktree) = branch_of(&located, &located.repo.id, &located.directory)?;
+        return Some((key, located.repo, worktree));
+    }
+    let repo = daemon.coordination.plain_repo(&located.directory)?;
+    let (key, place) = directory_of(&repo);
+    Some((key, place.repo, place.worktree))
 }
 
 /// Takes the leases, has the changes found out, and carries them out: to the end, even when whoever

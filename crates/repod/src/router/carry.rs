@@ -83,8 +83,10 @@ impl Router {
             Begun::Known(op) => (*op, true),
         };
         crate::fault::point(&self.0.home, "journalled");
-        let op = self.settle(&journal, op, resumed).await?;
-        report(&op).await
+        // What is told of it is made while it is done.
+        let told = op.clone();
+        let (op, diff) = tokio::join!(self.settle(&journal, op, resumed), diff(&told));
+        report(&op?, diff)
     }
 
     /// What came of an operation of this name, if it is on record and settled.
@@ -96,7 +98,7 @@ impl Router {
         let Some(key) = first else { return Ok(None) };
         let Some(journal) = self.0.journals.known(&key.repo).await? else { return Ok(None) };
         match journal.get(operation).await.map_err(store)? {
-            Some(op) if op.state.is_final() => report(&op).await.map(Some),
+            Some(op) if op.state.is_final() => report(&op, String::new()).map(Some),
             _ => Ok(None),
         }
     }
@@ -184,7 +186,12 @@ impl Router {
         let handle = self.target(&part.repo).await.map_err(Trouble::Broke)?;
         // Counted as a client, so that it isn't put to sleep meanwhile.
         let _used = handle.client(Use::Request { stirs: true });
-        let ensured = tokio::time::timeout(ENSURE_LIMIT, handle.ensure(Asked::default())).await;
+        let root = Path::new(&part.directory);
+        let (ensured, converts, patch) = tokio::join!(
+            tokio::time::timeout(ENSURE_LIMIT, handle.ensure(Asked::default())),
+            put::is_needed(root, changes),
+            make(changes, Form::Exact),
+        );
         let broke = |code, what: String| {
             Trouble::Broke(ApiError::new(
                 code,
@@ -198,10 +205,10 @@ impl Router {
             return Err(broke(ErrorCode::BackendBroke, "has just ended".to_owned()));
         };
         let backend = BackendClient::new(process.port, process.password.clone());
-        let done = match put::is_needed(Path::new(&part.directory), changes).await {
+        let done = match converts {
             true => self.put(&backend, part, changes).await?,
             false => {
-                let patch = make(changes, Form::Exact).await.map_err(|error| {
+                let patch = patch.map_err(|error| {
                     Trouble::Refused(format!("no patch can be made of it: {}", chain(&error)))
                 })?;
                 let Some(patch) = patch else { return Ok(()) };
@@ -324,13 +331,8 @@ fn tell(handle: &RepoHandle, part: &Part, changes: &[Change]) {
     }
 }
 
-/// What a settled operation is answered with.
-async fn report(op: &Operation) -> Result<Done, ApiError> {
-    let outcome = match op.state {
-        State::Applied => MutationOutcome::Applied,
-        State::Unchanged => MutationOutcome::Unchanged,
-        state => return Err(failed(op, state)),
-    };
+/// What changes, to be read.
+async fn diff(op: &Operation) -> String {
     let mut diff = String::new();
     for part in &op.parts {
         diff.push_str(&readable(part).await);
@@ -340,6 +342,16 @@ async fn report(op: &Operation) -> Result<Done, ApiError> {
         diff.truncate(end);
         diff.push_str("\n… (the rest of the diff is left out)\n");
     }
+    diff
+}
+
+/// What a settled operation is answered with.
+fn report(op: &Operation, diff: String) -> Result<Done, ApiError> {
+    let outcome = match op.state {
+        State::Applied => MutationOutcome::Applied,
+        State::Unchanged => MutationOutcome::Unchanged,
+        state => return Err(failed(op, state)),
+    };
     let target = |part: &Part| {
         let files = part.files.iter().map(|file| file.path.display().to_string()).collect();
         let (directory, branch) = (part.directory.clone(), part.branch.clone());

@@ -1,10 +1,9 @@
 //! Files that `git apply` can't place exactly, because git converts them on the way (`eol`, filters such
-//! as LFS, `ident`): put there byte for byte by a command that the target's backend runs.
+//! as LFS, `ident`), or where there is no git: put there byte for byte by a command that the target's backend runs.
 
 use super::patch::{Change, Kind};
 use super::shell::quoted;
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 /// A script for the worktree's root that makes these changes, from contents it lays into `dir`.
@@ -47,16 +46,39 @@ pub(super) fn script(dir: &Path, changes: &[Change]) -> io::Result<Option<String
     Ok(Some(script))
 }
 
-/// Whether git converts any of these files: then what it would leave is something else.
+/// Whether git would leave something else: it converts one of these files, or there is no git.
 pub(super) async fn is_needed(root: &Path, changes: &[Change]) -> bool {
     let paths: Vec<_> = changes.iter().map(|change| change.path.clone()).collect();
     // A new `.gitattributes` may change what its neighbours are: nothing that git applies is trusted then.
-    let attributes = paths
-        .iter()
-        .any(|path| path.file_name().is_some_and(|name| name.as_bytes() == b".gitattributes"));
+    if paths.iter().any(|path| path.file_name().is_some_and(|name| name == ATTRIBUTES)) {
+        return true;
+    }
+    if !root.join(".git").exists() {
+        return true;
+    }
+    let (dir, named) = (root.to_owned(), paths.clone());
+    let looking =
+        tokio::task::spawn_blocking(move || named.iter().any(|path| may_have(&dir, path)));
+    if !looking.await.unwrap_or(true) {
+        return false;
+    }
     // What can't be asked is found out when the files are compared afterwards.
     let converted = super::attributes::converted(root, &paths).await;
-    attributes || converted.is_ok_and(|converted| !converted.is_empty())
+    converted.is_ok_and(|converted| !converted.is_empty())
+}
+
+const ATTRIBUTES: &str = ".gitattributes";
+
+/// Whether there is any file that could give this one attributes: most repositories have none, and to
+/// ask git costs a process. (`core.attributesFile` is not looked up: the comparison afterwards is.)
+fn may_have(root: &Path, path: &Path) -> bool {
+    let beside = path.ancestors().skip(1).map(|dir| root.join(dir).join(ATTRIBUTES));
+    let own = [".git/info/attributes", "info/attributes"].map(|file| root.join(file));
+    let users = std::env::home_dir().map(|home| home.join(".config/git/attributes"));
+    let system = Path::new("/etc/gitattributes").to_owned();
+    // The git directory of a linked worktree is elsewhere: git is asked.
+    let linked = root.join(".git").is_file();
+    linked || beside.chain(own).chain(users).chain([system]).any(|file| file.exists())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::stage::operation_id;
 use crate::backend::{Asked, Use};
 use repod_opencode::BackendClient;
 use repod_proto::{ApiError, ErrorCode};
+use repod_store::Journal;
 use repod_store::journal::{NewOperation, Part, State};
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -39,14 +40,30 @@ impl Sessions {
     }
 }
 
-/// Aborts the session if the command isn't done when this is dropped: who wanted it is gone.
-struct Running(Option<(BackendClient, String)>);
+/// A command under way. Who wanted it may leave: then it is ended there, and that is put on record.
+struct Running(Option<Left>);
+
+struct Left {
+    backend: BackendClient,
+    session: String,
+    journal: Journal,
+    operation: String,
+    command: String,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some((backend, session)) = self.0.take() {
-            tokio::spawn(async move { backend.abort(&session).await });
-        }
+        let Some(left) = self.0.take() else { return };
+        tokio::spawn(async move {
+            // It may have ended by itself, or with its backend.
+            let _ = left.backend.abort(&left.session).await;
+            let message = format!("aborted: {}", left.command);
+            let (journal, id) = (left.journal, left.operation);
+            let noted = journal.advance(&id, State::Pending, State::Applied, Some(&message), None);
+            if let Err(error) = noted.await {
+                tracing::warn!(operation = %id, %error, "an aborted command can't be put on record");
+            }
+        });
     }
 }
 
@@ -117,7 +134,13 @@ impl Router {
         let script = Script::new(&script(&cwd, &command, &mark)).map_err(|error| {
             ApiError::new(ErrorCode::StateIo, format!("the command can't be laid out: {error}"))
         })?;
-        let mut running = Running(Some((backend.clone(), target.clone())));
+        let mut running = Running(Some(Left {
+            backend: backend.clone(),
+            session: target.clone(),
+            journal: journal.clone(),
+            operation: op.id.clone(),
+            command: command.clone(),
+        }));
         let ran = backend.shell(&target, script.command()).await;
         running.0 = None;
         let (state, message, result) = match ran {

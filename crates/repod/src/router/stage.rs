@@ -145,6 +145,7 @@ impl Router {
         let stage = self.0.home.repo(caller).stage();
         let known = self.foreign(caller, session, call).map(|foreign| foreign.operation);
         let (session, call) = (session.to_owned(), call.to_owned());
+        let reading_alone = self.alone(&laid_out(caller, &session, &call)).await;
         let reading = tokio::task::spawn_blocking(move || {
             let plan = match known {
                 Some(operation) => read_plan(&plan_file(&stage, &operation))?,
@@ -154,6 +155,7 @@ impl Router {
             io::Result::Ok((plan, changed))
         });
         let read = reading.await.map_err(|error| internal(&error))?;
+        drop(reading_alone);
         let (plan, mut wanted) = read.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => unknown_call(),
             _ => ApiError::new(ErrorCode::WriteRefused, error.to_string()),
@@ -223,6 +225,8 @@ impl Router {
             calls.remove(&format!("{caller}/{session}/{call}"))
         };
         let Some(foreign) = removed else { return };
+        // Copies that go while they are read would look like removed files.
+        let _alone = self.alone(&laid_out(caller, session, call)).await;
         let stage = self.0.home.repo(caller).stage();
         let _ = tokio::task::spawn_blocking(move || clear(&stage, &foreign.operation)).await;
     }
@@ -371,6 +375,11 @@ fn clear(stage: &Path, operation: &str) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Names the copies of a call, for those who read and those who clear them.
+fn laid_out(caller: &RepoId, session: &str, call: &str) -> String {
+    format!("copies of {caller}/{session}/{call}")
 }
 
 fn plan_file(stage: &Path, operation: &str) -> PathBuf {

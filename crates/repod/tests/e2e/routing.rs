@@ -239,3 +239,26 @@ async fn a_patch_over_several_repos_is_all_or_nothing() {
     );
     world.finish();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registered_directory_without_git_is_a_repo_too_and_others_are_nobody_s() {
+    let world = world();
+    let (a, notes) = (world.git_repo("a"), world.plain_dir("notes"));
+    let elsewhere = world.plain_dir("elsewhere");
+    ensure(&world, &notes);
+    let client = oc(&ensure(&world, &a));
+    let session = client.create_session(&a).await.unwrap();
+    let script = Script::new()
+        .write(notes.join("sub/note.txt"), "noted\n")
+        .write(elsewhere.join("scratch.txt"), "scratch\n")
+        .text("done");
+    let turn = client.turn_in(&session, script.prompt("x")).await.unwrap().succeeded();
+    let output = turn.tools[0].output.as_deref().unwrap();
+    assert!(output.contains("/notes)"), "{output}");
+    assert_eq!(fs_err::read_to_string(notes.join("sub/note.txt")).unwrap(), "noted\n");
+    assert_eq!(fs_err::read_to_string(elsewhere.join("scratch.txt")).unwrap(), "scratch\n");
+    let all = mutations(&world);
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert_eq!(all[0].to.branch, format!("dir:{}", notes.display()));
+    world.finish();
+}

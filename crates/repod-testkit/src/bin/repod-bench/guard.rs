@@ -1,7 +1,7 @@
 //! guard: what asking costs a write call, and how long a lease takes from hand to hand.
 
 use crate::figures::{quantile, verdict};
-use repod_proto::Endpoint;
+use repod_proto::{Endpoint, Home, RepoId};
 use repod_testkit::World;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -19,10 +19,7 @@ pub(crate) fn guard(repod: &Path) {
     let repo = world.git_repo("web");
     let endpoint: Endpoint = world.repod(["ensure", "--json"]).arg(&repo).json();
     let layout = world.layout();
-    let record =
-        fs_err::read_to_string(layout.repo(&endpoint.repo_id).endpoint()).expect("a record");
-    let record: Value = serde_json::from_str(&record).expect("JSON");
-    let token = record["backend"]["guard"].as_str().expect("a guard's token").to_owned();
+    let (token, _) = token(&layout, &endpoint.repo_id);
     let socket = layout.socket();
     let mut times = Vec::new();
     for n in 0..2_000 {
@@ -72,7 +69,15 @@ pub(crate) fn guard(repod: &Path) {
     world.finish();
 }
 
-fn post(socket: &Path, path: &str, body: &Value) -> String {
+/// The token of a backend's guards, and what is on record of the backend.
+pub(crate) fn token(layout: &Home, repo: &RepoId) -> (String, Value) {
+    let record = fs_err::read_to_string(layout.repo(repo).endpoint()).expect("a record");
+    let record: Value = serde_json::from_str(&record).expect("JSON");
+    let token = record["backend"]["guard"].as_str().expect("a guard's token").to_owned();
+    (token, record["backend"].clone())
+}
+
+pub(crate) fn post(socket: &Path, path: &str, body: &Value) -> String {
     let mut stream = UnixStream::connect(socket).expect("the daemon listens");
     send(&mut stream, path, body);
     let mut answer = String::new();

@@ -15,6 +15,7 @@ mod many;
 mod memory;
 mod peers;
 mod requests;
+mod route;
 mod socket;
 mod stage;
 mod translate;
@@ -24,12 +25,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 type Part = (&'static str, fn(&Path));
-const PARTS: [Part; 12] = [
+const PARTS: [Part; 13] = [
     ("cli", cli::cli),
     ("socket", socket::socket),
     ("cold", cold::cold),
     ("wake", wake::wake),
     ("guard", guard::guard),
+    ("route", route::route),
     ("memory", memory::memory),
     ("many", many::many),
     ("gateway", gateway::gateway),
