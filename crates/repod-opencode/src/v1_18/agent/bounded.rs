@@ -23,7 +23,8 @@ impl<V: Default> Bounded<V> {
         self.entries.get_mut(name)
     }
 
-    /// The entry of this name, made where there is none.
+    /// The entry of this name, made where there is none. Nearly always there is one, and then no
+    /// string is made.
     pub(super) fn entry(&mut self, name: &str) -> &mut V {
         if !self.entries.contains_key(name) {
             while self.entries.len() >= self.most
@@ -32,8 +33,9 @@ impl<V: Default> Bounded<V> {
                 self.entries.remove(&oldest);
             }
             self.order.push_back(name.to_owned());
+            self.entries.insert(name.to_owned(), V::default());
         }
-        self.entries.entry(name.to_owned()).or_default()
+        self.entries.get_mut(name).expect("it was there, or was just put there")
     }
 
     pub(super) fn remove(&mut self, name: &str) -> Option<V> {

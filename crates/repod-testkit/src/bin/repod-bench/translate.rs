@@ -1,5 +1,6 @@
 //! translate: how fast recorded streams become the events of turns, on one core: bytes to events,
 //! to whose they are, to what they mean. Nothing is shared between two rounds but the recording.
+//! The time is the core's own, so that who else is on the machine doesn't count.
 
 use crate::figures::{median, verdict};
 use repod_opencode::SseDecoder;
@@ -7,7 +8,7 @@ use repod_opencode::v1_18::agent::{Incoming, Kin, TranslateOptions, Translator};
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const ROUNDS: usize = 15;
 /// Bytes of one round.
@@ -55,17 +56,23 @@ fn speed(stream: &[u8], way: Way) -> f64 {
     let times = ROUND / stream.len() + 1;
     let took: Vec<Duration> = (0..=ROUNDS)
         .map(|_| {
-            let begun = Instant::now();
+            let begun = on_core();
             for _ in 0..times {
                 play(stream, way);
             }
-            begun.elapsed()
+            on_core().saturating_sub(begun)
         })
         .skip(1)
         .collect();
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
     let bytes = (times * stream.len()) as f64;
     bytes / 1e6 / median(took).as_secs_f64()
+}
+
+/// How long this thread has been on a core.
+fn on_core() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// One recording, as a daemon hears it that follows all its sessions.

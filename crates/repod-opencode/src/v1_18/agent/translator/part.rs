@@ -6,6 +6,7 @@ use crate::v1_18::agent::text::{Growing, Grown};
 use crate::v1_18::agent::tool;
 use crate::v1_18::agent::wire::{Delta, Part, Str};
 use repod_proto::agent::{ToolCall, ToolStatus};
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 /// Deltas held back until it is known what they are of; more is taken for text.
@@ -244,10 +245,14 @@ impl Translator {
 }
 
 /// What a part is known by: its id, else its message and what it is of that.
-fn name(part: Option<&Str<'_>>, message: Option<&Str<'_>>, field: &str) -> Option<String> {
+fn name<'a>(
+    part: Option<&'a Str<'_>>,
+    message: Option<&Str<'_>>,
+    field: &str,
+) -> Option<Cow<'a, str>> {
     match (part, message) {
-        (Some(part), _) => Some(part.to_string()),
-        (None, Some(message)) => Some(format!("{}/{field}", &**message)),
+        (Some(part), _) => Some(Cow::Borrowed(part)),
+        (None, Some(message)) => Some(Cow::Owned(format!("{}/{field}", &**message))),
         (None, None) => None,
     }
 }
