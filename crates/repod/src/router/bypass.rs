@@ -5,10 +5,10 @@
 //! other repo at that very moment is taken for the command. That is why it is recorded, not prevented.
 
 use super::Router;
-use super::carry::chain;
 use super::git;
 use super::journals::store;
 use super::stage::operation_id;
+use super::told::chain;
 use crate::backend::RepoHandle;
 use crate::coordination::{GuardedCall, LeaseKey, branch_of};
 use repod_proto::{ApiError, RepoId};

@@ -16,6 +16,7 @@
 mod attributes;
 mod bypass;
 mod carry;
+mod copies;
 mod envelope;
 mod git;
 mod image;
@@ -29,6 +30,7 @@ mod scratch;
 mod shell;
 mod stage;
 mod standing;
+mod told;
 mod touched;
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! A daemon that starts takes up what the one before left on record.
 
 use super::Router;
-use super::carry::chain;
 use super::journals::store;
 use super::standing::At;
+use super::told::chain;
 use crate::coordination::{CallId, Hold, Kind, LeaseKey, OwnerId, Party, Wait, Wanted};
 use repod_proto::{ApiError, Generation, RepoId};
 use repod_store::Journal;

@@ -5,19 +5,16 @@
 //! `<name>` is the guard's and carries what the user's rules say of the real ones; `.before/` what they
 //! held, and `.plan/` where they belong, so that a daemon that comes back can finish.
 
+use super::Router;
 use super::carry::{Done, Source, Target};
-use super::patch::{Change, Content, Kind as FileKind};
-use super::{Router, look};
+use super::copies::{changes, clear, find_plan, lay_out, plan_file, read_plan};
 use crate::coordination::{
     Caller, Footprint, Granted, GuardedCall, Hold, Kind, LeaseKey, Wanted, wait,
 };
-use repod_proto::{ApiError, ErrorCode, Generation, MutationOutcome, RepoId};
-use serde::{Deserialize, Serialize};
+use repod_proto::{ApiError, ErrorCode, MutationOutcome, RepoId};
 use std::collections::BTreeMap;
-use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
@@ -44,38 +41,6 @@ pub(crate) struct Leave {
     pub(crate) named: BTreeMap<PathBuf, PathBuf>,
     /// The worktree a command belongs to.
     pub(crate) directory: PathBuf,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Plan {
-    operation: String,
-    call: String,
-    repo: RepoId,
-    generation: Generation,
-    directory: String,
-    session: String,
-    root: String,
-    title: String,
-    tool: String,
-    files: Vec<Planned>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Planned {
-    real: PathBuf,
-    staged: PathBuf,
-    repo: RepoId,
-    branch: String,
-    worktree: PathBuf,
-    /// What lay there; its bytes are in a file of this one's number.
-    before: Option<Before>,
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-enum Before {
-    Plain,
-    Executable,
-    Link,
 }
 
 impl Router {
@@ -248,146 +213,9 @@ pub(crate) fn operation_id() -> Result<String, ApiError> {
     Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn lay_out(stage: &Path, name: &str, foreign: &Foreign) -> io::Result<BTreeMap<PathBuf, PathBuf>> {
-    let operation = &foreign.operation;
-    // Asked twice (the answer was lost): from the beginning.
-    clear(stage, operation)?;
-    let root = stage.join(name).join(operation);
-    let before_dir = stage.join(".before").join(operation);
-    private_dir(&root)?;
-    private_dir(&before_dir)?;
-    let (mut files, mut places) = (Vec::new(), BTreeMap::new());
-    for file in &foreign.footprint.files {
-        let Some(key) = &file.key else { continue };
-        let Some(place) = foreign.footprint.places.get(key) else { continue };
-        if places.contains_key(&file.real) {
-            continue;
-        }
-        let staged = root.join(file.real.strip_prefix("/").unwrap_or(&file.real));
-        if let Some(parent) = staged.parent() {
-            private_dir(parent)?;
-        }
-        let before = look(&file.real)?;
-        if let Some(before) = &before {
-            fs_err::write(before_dir.join(files.len().to_string()), &before.bytes)?;
-            // A link that goes is read through before: the tool must be able to.
-            let meta = std::fs::metadata(&file.real);
-            if meta.as_ref().is_ok_and(std::fs::Metadata::is_file) {
-                fs_err::copy(&file.real, &staged)?;
-                let executable = before.kind == FileKind::Executable;
-                let mode = if executable { 0o700 } else { 0o600 };
-                fs_err::set_permissions(&staged, Permissions::from_mode(mode))?;
-            }
-        }
-        places.insert(file.real.clone(), staged.clone());
-        files.push(Planned {
-            real: file.real.clone(),
-            staged,
-            repo: key.repo.clone(),
-            branch: key.branch.to_string(),
-            worktree: PathBuf::from(&place.worktree),
-            before: before.map(|before| match before.kind {
-                FileKind::Plain => Before::Plain,
-                FileKind::Executable => Before::Executable,
-                FileKind::Link => Before::Link,
-            }),
-        });
-    }
-    let GuardedCall { caller, call, tool, .. } = foreign.call.clone();
-    let plan = Plan {
-        operation: operation.clone(),
-        call,
-        repo: caller.repo,
-        generation: caller.generation,
-        directory: caller.directory,
-        session: caller.session,
-        root: caller.root,
-        title: caller.title,
-        tool,
-        files,
-    };
-    private_dir(&stage.join(".plan"))?;
-    fs_err::write(plan_file(stage, operation), serde_json::to_vec(&plan)?)?;
-    Ok(places)
-}
-
-/// What has become of the copies.
-fn changes(stage: &Path, plan: &Plan) -> io::Result<BTreeMap<LeaseKey, Target>> {
-    let before_dir = stage.join(".before").join(&plan.operation);
-    let mut wanted: BTreeMap<LeaseKey, Target> = BTreeMap::new();
-    for (index, file) in plan.files.iter().enumerate() {
-        let before = match file.before {
-            None => None,
-            Some(kind) => {
-                let bytes = fs_err::read(before_dir.join(index.to_string()))?;
-                let kind = match kind {
-                    Before::Plain => FileKind::Plain,
-                    Before::Executable => FileKind::Executable,
-                    Before::Link => FileKind::Link,
-                };
-                Some(Content { kind, bytes })
-            }
-        };
-        let after = look(&file.staged)?;
-        // The copy of a link's content that is still there: the link wasn't removed.
-        let untouched =
-            before.as_ref().is_some_and(|it| it.kind == FileKind::Link) && after.is_some();
-        if before == after || untouched {
-            continue;
-        }
-        let branch = file.branch.parse().map_err(io::Error::other)?;
-        let path = file.real.strip_prefix(&file.worktree).map_err(|_| {
-            let (real, worktree) = (file.real.display(), file.worktree.display());
-            io::Error::other(format!("`{real}` does not lie in the worktree `{worktree}`"))
-        })?;
-        let key = LeaseKey { repo: file.repo.clone(), branch };
-        let part = wanted.entry(key).or_insert_with(|| Target::new(file.worktree.clone()));
-        let path = path.to_owned();
-        part.changes.push(Change { path, renamed_from: None, before, after });
-    }
-    Ok(wanted)
-}
-
-fn read_plan(file: &Path) -> io::Result<Plan> {
-    Ok(serde_json::from_slice(&fs_err::read(file)?)?)
-}
-
-/// The plan of a call that another daemon has let run.
-fn find_plan(stage: &Path, session: &str, call: &str) -> io::Result<Plan> {
-    for entry in fs_err::read_dir(stage.join(".plan"))? {
-        let plan = read_plan(&entry?.path())?;
-        if plan.session == session && plan.call == call {
-            return Ok(plan);
-        }
-    }
-    Err(io::ErrorKind::NotFound.into())
-}
-
-fn clear(stage: &Path, operation: &str) -> io::Result<()> {
-    let Ok(names) = std::fs::read_dir(stage) else { return Ok(()) };
-    for name in names.flatten() {
-        match std::fs::remove_dir_all(name.path().join(operation)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    match fs_err::remove_file(plan_file(stage, operation)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
 /// Names the copies of a call, for those who read and those who clear them.
 fn laid_out(caller: &RepoId, session: &str, call: &str) -> String {
     format!("copies of {caller}/{session}/{call}")
-}
-
-fn plan_file(stage: &Path, operation: &str) -> PathBuf {
-    stage.join(".plan").join(format!("{operation}.json"))
-}
-
-fn private_dir(dir: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 fn unknown_call() -> ApiError {
