@@ -104,7 +104,7 @@ impl World {
         let root = dir.path().canonicalize().expect("the directory was just made");
         let model = ModelServer::start().expect("a loopback port can be had");
         let world = Self {
-            env: environment(&root, &opencode, builder.env),
+            env: environment(&root, &opencode, search_path(builder.repod.is_none()), builder.env),
             repod: builder.repod,
             opencode,
             root,
@@ -275,15 +275,27 @@ fn short_temp_dir() -> TempDir {
     made.unwrap_or_else(|source| panic!("can't make a directory in {}: {source}", parent.display()))
 }
 
+/// The search path. repod finds a fetched ripgrep itself; an OpenCode without it has to be led there.
+fn search_path(bare: bool) -> OsString {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    let ripgrep = std::env::var_os("REPOD_RG").filter(|_| bare);
+    if let Some(dir) = ripgrep.as_deref().and_then(|rg| Path::new(rg).parent()) {
+        path.push(":");
+        path.push(dir);
+    }
+    path
+}
+
 /// What the world's commands inherit: the search path and nothing else.
 fn environment(
     root: &Path,
     opencode: &Path,
+    path: OsString,
     more: Vec<(OsString, OsString)>,
 ) -> Vec<(OsString, OsString)> {
     let home = root.join("home");
     let pairs: [(&str, OsString); 18] = [
-        ("PATH", std::env::var_os("PATH").unwrap_or_default()),
+        ("PATH", path),
         ("LANG", "C.UTF-8".into()),
         ("TERM", "dumb".into()),
         ("NO_COLOR", "1".into()),
