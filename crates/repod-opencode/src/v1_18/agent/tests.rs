@@ -16,7 +16,8 @@ pub(super) const ANSWER: &str = "msg_100000000100answer";
 pub(super) struct Ear {
     pub(super) translator: Translator,
     pub(super) told: Vec<AgentEvent>,
-    made: u64,
+    /// When the last event was made.
+    pub(super) made: u64,
 }
 
 impl Ear {

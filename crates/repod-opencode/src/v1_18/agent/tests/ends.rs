@@ -1,6 +1,6 @@
 //! How turns end, and what doesn't end them.
 
-use super::{ANSWER, Ear, PROMPT, Progress, SESSION, settled};
+use super::{Ear, Progress, SESSION, settled};
 use repod_proto::agent::TurnOutcome;
 use serde_json::{Value, json};
 
@@ -92,7 +92,22 @@ fn an_older_turn_s_end_and_words_are_not_this_one_s() {
         Vec::<Value>::new(),
         "the state of a turn ends with it, its messages stay old"
     );
-    let _ = (ANSWER, PROMPT);
+}
+
+/// The prompt was out already when the turn before said for the second time that it is idle, and that
+/// is heard late.
+#[test]
+fn an_idle_that_was_made_before_the_work_does_not_end_it() {
+    let mut ear = Ear::new();
+    ear.prompt();
+    let before = ear.made;
+    ear.made += 100;
+    ear.status("busy");
+    let now = std::mem::replace(&mut ear.made, before);
+    assert_eq!(ear.status("idle"), Progress::Open);
+    assert_eq!(ear.idle(), Progress::Open);
+    ear.made = now;
+    assert!(settled(TurnOutcome::Completed)(&ear.idle()));
 }
 
 #[test]

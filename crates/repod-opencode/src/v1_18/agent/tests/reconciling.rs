@@ -1,6 +1,6 @@
 //! What the server has, against what was told.
 
-use super::{ANSWER, Ear, PROMPT, SESSION, text};
+use super::{ANSWER, Ear, PROMPT, text};
 use crate::v1_18::agent::{Reconciled, ServerView, Stand};
 use repod_proto::agent::{TurnEnd, TurnOutcome};
 use serde_json::{Value, json};
@@ -86,7 +86,6 @@ fn one_that_waits_for_a_person_waits() {
     let reconciled = server.tell(&mut ear);
     assert_eq!(said(&reconciled), [json!({ "type": "answered", "request_id": "per_1" })]);
     assert_eq!(reconciled.stand, Stand::Running);
-    let _ = SESSION;
 }
 
 #[test]
