@@ -70,6 +70,27 @@ async fn a_write_an_edit_and_a_patch_of_another_repo_are_done_by_its_backend() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn clients_of_the_target_see_the_change_as_if_it_were_their_own() {
+    let world = world();
+    let (a, b) = (world.git_repo("a"), world.git_repo("b"));
+    let mut events = oc(&ensure(&world, &b)).global_events().await.unwrap();
+    let client = oc(&ensure(&world, &a));
+    let session = client.create_session(&a).await.unwrap();
+    let file = b.join("new.txt");
+    let script = Script::new().write(&file, "x\n").text("done");
+    client.start_turn(&session, script.prompt("x")).await.unwrap();
+    let told = events.next_where("the change", BOUND, |event| event["type"] == "file.edited").await;
+    let told = told.unwrap();
+    assert_eq!(told["properties"]["file"], file.to_str().unwrap());
+    assert_eq!(told["directory"], b.to_str().unwrap());
+    let told =
+        events.next_where("the change", BOUND, |event| event["type"] == "file.watcher.updated");
+    assert_eq!(told.await.unwrap()["properties"]["event"], "add");
+    client.wait_idle(&session, &a, BOUND).await;
+    world.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_belongs_to_another_repo_runs_in_its_backend() {
     let world = world();
     let (a, b) = (world.git_repo("a"), world.git_repo("b"));
