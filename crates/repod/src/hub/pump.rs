@@ -72,6 +72,9 @@ async fn another(upstream: &mut watch::Receiver<Option<Upstream>>, generation: u
     }
 }
 
+/// How long that answer is waited for.
+const LISTENS: Duration = Duration::from_secs(1);
+
 /// One stream, from its begin to its end.
 async fn follow(
     shared: &Arc<Shared>,
@@ -82,11 +85,14 @@ async fn follow(
     let client = BackendClient::new(backend.port, backend.password.clone());
     let mut body = client.global_events(limits.connect).await?;
     let mut decoder = SseDecoder::new(limits.event_bytes);
-    // `server.connected`: from here on nothing is missed.
+    // `server.connected`, which OpenCode 1.18.33 says just before it listens: whatever it answers after
+    // that is answered when it does. From there on nothing is missed.
     let first = tokio::time::timeout(limits.connect, body.next()).await;
     let first = first.map_err(|_| ProbeError::TimedOut(limits.connect))?;
     let Some(first) = first else { return Ok(()) };
     let first = decoder.push(&first?);
+    // One that doesn't answer shows in its stream, too.
+    let _ = client.health(LISTENS).await;
     shared.with(|core| core.counts.streams += 1);
     shared.heard.send_replace(Some(backend.generation));
     gap::close(shared, &client, backend, limits, repairs).await?;
