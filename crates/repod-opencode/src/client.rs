@@ -16,11 +16,13 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
+mod agent;
 mod apply;
 mod events;
 mod sessions;
 mod shell;
 
+pub use agent::{AgentChoice, Choices, PermissionReply, ProjectInfo, PromptFile, PromptSpec};
 pub use apply::ApplyError;
 pub use events::EventBody;
 pub use sessions::{HistoryRow, Request as PendingRequest, SessionInfo};

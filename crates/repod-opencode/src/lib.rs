@@ -13,8 +13,8 @@ pub mod v1_18;
 
 pub use binary::{Binary, BinaryError, is_repod, is_supported};
 pub use client::{
-    ApplyError, BackendClient, EventBody, Health, HistoryRow, PendingRequest, ProbeError,
-    SessionInfo, SessionState,
+    AgentChoice, ApplyError, BackendClient, Choices, EventBody, Health, HistoryRow, PendingRequest,
+    PermissionReply, ProbeError, ProjectInfo, PromptFile, PromptSpec, SessionInfo, SessionState,
 };
 pub use hold::hold_events;
 pub use sse::SseDecoder;

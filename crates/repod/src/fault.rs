@@ -1,6 +1,8 @@
-//! Sudden death at a chosen point, for the tests of recovery. Release builds have none of it.
+//! Sudden death at a chosen point, and events that are lost, for the tests of recovery. Release builds have
+//! none of it.
 
 use repod_proto::Home;
+use std::time::Duration;
 
 /// Dies here, as by `kill -9`, if the home has a file `fault-<point>`; the file goes first, so that
 /// the next daemon lives.
@@ -14,4 +16,18 @@ pub(crate) fn point(home: &Home, point: &str) {
             );
         }
     }
+}
+
+/// How long a stream of events lasts before it breaks, if `REPOD_FAULT_STREAM_MS` says so.
+pub(crate) fn stream_life() -> Option<Duration> {
+    let text = std::env::var("REPOD_FAULT_STREAM_MS").ok().filter(|_| cfg!(debug_assertions))?;
+    text.parse().ok().map(Duration::from_millis)
+}
+
+/// Whether an event is lost on its way to an agent session: those that end a turn, if the home has a
+/// file `fault-lose-idle`.
+pub(crate) fn loses(home: &Home, event: &[u8]) -> bool {
+    cfg!(debug_assertions)
+        && event.windows(6).any(|bytes| bytes == b"\"idle\"" || bytes == b".idle\"")
+        && home.dir().join("fault-lose-idle").exists()
 }

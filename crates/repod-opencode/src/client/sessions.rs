@@ -186,7 +186,12 @@ impl BackendClient {
         parse(&self.call(&Method::GET, &route, CALL_LIMIT).await?)
     }
 
-    async fn send(&self, method: &Method, route: &str, doc: &Value) -> Result<Bytes, ProbeError> {
+    pub(super) async fn send(
+        &self,
+        method: &Method,
+        route: &str,
+        doc: &Value,
+    ) -> Result<Bytes, ProbeError> {
         self.call_with(method, route, Some(Bytes::from(doc.to_string())), CALL_LIMIT).await
     }
 }

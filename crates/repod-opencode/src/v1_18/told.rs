@@ -27,6 +27,15 @@ pub fn event_id() -> String {
     format!("evt_{time:012x}repod{:09x}", counter & 0xf_ffff_ffff)
 }
 
+/// An id for a message in OpenCode's form. It is older than any that OpenCode makes from now on, so that
+/// the answers come after it.
+pub fn message_id() -> String {
+    static COUNTER: AtomicU64 = AtomicU64::new(1);
+    let counter = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let time = now_millis().wrapping_mul(0x1000) & 0xffff_ffff_ffff;
+    format!("msg_{time:012x}repod{:09x}", counter & 0xf_ffff_ffff)
+}
+
 /// The time in an OpenCode id, in its own unit (1/4096 ms, 48 bits, wraps every 2.2 years).
 fn id_time(id: &str) -> Option<u64> {
     u64::from_str_radix(id.split_once('_')?.1.get(..12)?, 16).ok()

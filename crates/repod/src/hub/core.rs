@@ -4,6 +4,7 @@ use super::noted::Noted;
 use super::repair::Patient;
 use super::ring::{Logged, Ring};
 use super::sse;
+use super::taps::Taps;
 use super::track::{Recent, Track};
 use super::{Activity, Counts, Filter, Limits};
 use bytes::Bytes;
@@ -30,6 +31,8 @@ pub(super) struct Core {
     pub(super) track: Track,
     /// Who in the daemon wants to know.
     pub(super) tap: Option<mpsc::Sender<Noted>>,
+    /// Who in the daemon follows single sessions.
+    pub(super) taps: Taps,
     recent: Recent,
     /// The last ordinary event that had an id, and its number.
     last: Option<(String, u64)>,
@@ -108,6 +111,7 @@ impl Core {
             lonely: Some(Instant::now()),
             track: Track::default(),
             tap: None,
+            taps: Taps::default(),
             recent: Recent::default(),
             last: None,
             welcome: None,
@@ -145,6 +149,7 @@ impl Core {
             // Who is that far behind has to ask instead.
             let _ = tap.try_send(noted);
         }
+        self.taps.offer(&data);
         self.counts.events += 1;
         let number = self.ring.next();
         let is_sync = matches!(event.kind, Kind::Sync { .. });
@@ -362,6 +367,7 @@ impl Core {
     /// Ends all readers, after what they have not read yet.
     pub(super) fn close(&mut self) {
         self.closed = true;
+        self.taps.close();
         self.wakers.extend(self.slots.values_mut().filter_map(|slot| slot.waker.take()));
     }
 

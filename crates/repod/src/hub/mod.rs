@@ -22,12 +22,14 @@ mod reader;
 mod repair;
 mod ring;
 mod sse;
+mod taps;
 #[cfg(test)]
 mod tests;
 mod track;
 
 pub(crate) use noted::Noted;
 pub(crate) use reader::{CutSignal, Reader};
+pub(crate) use taps::{Tap, Tapped};
 
 use self::core::Core;
 use std::fmt;
@@ -88,6 +90,8 @@ pub(crate) struct Limits {
     pub(crate) welcome: Duration,
     /// How long what happened in a gap is asked for, before readers go on without it.
     pub(crate) gap: Duration,
+    /// How long a stream lasts before it is broken off, in tests.
+    pub(crate) stream: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -101,6 +105,7 @@ impl Default for Limits {
             connect: Duration::from_secs(5),
             welcome: Duration::from_secs(45),
             gap: Duration::from_secs(8),
+            stream: crate::fault::stream_life(),
         }
     }
 }
@@ -218,6 +223,22 @@ impl Hub {
     /// Tells one listener in the daemon what happens to sessions.
     pub(crate) fn tap(&self, tap: mpsc::Sender<Noted>) {
         self.shared.with(|core| core.tap = Some(tap));
+    }
+
+    /// The raw events of one session and its subagents, from now on.
+    pub(crate) fn tap_session(&self, session: &str) -> Tap {
+        self.shared.wanted.send_replace(true);
+        Tap::new(&self.shared, session)
+    }
+
+    /// Whether a session is another one, or a subagent of it.
+    pub(crate) fn is_kin(&self, session: &str, root: &str) -> bool {
+        self.shared.with(|core| core.taps.is_kin(session, root))
+    }
+
+    /// What goes on in a directory that would end with its instance.
+    pub(crate) fn is_busy_in(&self, directory: &str) -> bool {
+        self.shared.with(|core| !core.stand.known || core.track.is_busy_in(directory))
     }
 
     /// Follows the backend even without a reader, for [`activity`](Self::activity).

@@ -42,6 +42,7 @@ pub(super) async fn run(
             let mut stream = pin!(follow(&shared, &backend, &limits, &mut repairs));
             let ended = tokio::select! {
                 ended = &mut stream => Some(ended),
+                () = broken_off(limits.stream) => None,
                 () = another(&mut upstream, backend.generation) => {
                     // What it sent before its end may still be on the way.
                     tokio::time::timeout(DRAIN, &mut stream).await.ok()
@@ -61,6 +62,13 @@ pub(super) async fn run(
             () = another(&mut upstream, backend.generation) => pause = FIRST_PAUSE,
         }
         while repairs.try_join_next().is_some() {}
+    }
+}
+
+async fn broken_off(after: Option<Duration>) {
+    match after {
+        Some(after) => tokio::time::sleep(after).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -96,12 +104,17 @@ async fn follow(
     shared.with(|core| core.counts.streams += 1);
     shared.heard.send_replace(Some(backend.generation));
     gap::close(shared, &client, backend, limits, repairs).await?;
+    // What isn't in the history (text that grows, requests) may have been missed.
+    shared.with(|core| core.taps.missed());
     publish(shared, &first).await;
     while let Some(bytes) = body.next().await {
         let events = decoder.push(&bytes?);
         let oversized = decoder.take_oversized();
         if oversized > 0 {
-            shared.with(|core| core.counts.malformed += oversized);
+            shared.with(|core| {
+                core.counts.malformed += oversized;
+                core.taps.missed();
+            });
         }
         publish(shared, &events).await;
     }

@@ -191,6 +191,13 @@ impl Track {
         }
     }
 
+    /// Whether a turn, a request or a terminal is in this directory.
+    pub(super) fn is_busy_in(&self, directory: &str) -> bool {
+        self.busy().any(|(_, session)| session.directory == directory)
+            || self.pending.values().any(|pending| pending.directory == directory)
+            || self.terminals.values().any(|of| of == directory)
+    }
+
     pub(super) fn busy(&self) -> impl Iterator<Item = (&String, &Session)> {
         self.sessions.iter().filter(|(_, session)| session.busy)
     }
