@@ -1,6 +1,7 @@
 //! Typed calls: one method for each verb of the socket API.
 
 use crate::connect::{StartPolicy, connect};
+use crate::lines::Lines;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -19,8 +20,6 @@ use std::path::{Path, PathBuf};
 
 /// Largest answer taken in one piece.
 const ANSWER_MAX: usize = 64 * 1024 * 1024;
-/// Largest single line of a streamed answer.
-const LINE_MAX: usize = 1024 * 1024;
 
 /// How often a request is sent whose daemon dies before it answers.
 const TRIES: u32 = 3;
@@ -97,12 +96,8 @@ impl Client {
         path: impl AsRef<Path>,
         mut progress: impl FnMut(EnsureProgress),
     ) -> Result<Endpoint, ApiError> {
-        let body = to_json(&self.ensure_request(path.as_ref())?)?;
-        let response = self.send(Method::POST, "/v1/ensure", body, "application/x-ndjson").await?;
-        if !response.status().is_success() {
-            return Err(read_error(response).await);
-        }
-        let mut lines = Lines::new(response.into_body());
+        let request = self.ensure_request(path.as_ref())?;
+        let mut lines = self.lines(Method::POST, "/v1/ensure", &request).await?;
         while let Some(line) = lines.next().await? {
             match serde_json::from_slice(&line).map_err(|error| garbled(&error.to_string()))? {
                 StreamItem::Progress(item) => progress(item),
@@ -127,8 +122,7 @@ impl Client {
     /// When the path is not one, or its record can't be used.
     pub async fn status(&self, path: impl AsRef<Path>) -> Result<RepoStatus, ApiError> {
         let path = absolute(path.as_ref())?;
-        let query: String = path.bytes().map(escape).collect();
-        self.call(Method::GET, &format!("/v1/status?path={query}"), &()).await
+        self.call(Method::GET, &format!("/v1/status?path={}", escaped(&path)), &()).await
     }
 
     /// Ends backends with all their processes.
@@ -171,13 +165,7 @@ impl Client {
     /// # Errors
     /// When it does not come free in time.
     pub async fn hold_lease(&self, request: &LeaseHoldRequest) -> Result<HeldLease, ApiError> {
-        let body = to_json(request)?;
-        let path = "/v1/lease/hold";
-        let response = self.send(Method::POST, path, body, "application/x-ndjson").await?;
-        if !response.status().is_success() {
-            return Err(read_error(response).await);
-        }
-        let mut lines = Lines::new(response.into_body());
+        let mut lines = self.lines(Method::POST, "/v1/lease/hold", request).await?;
         let first = lines.next().await?.ok_or_else(|| garbled("the answer ended early"))?;
         let lease = serde_json::from_slice(&first).map_err(|error| garbled(&error.to_string()))?;
         Ok(HeldLease { lease, lines })
@@ -224,6 +212,25 @@ impl Client {
             env: self.env.clone(),
             timeout_seconds: None,
         })
+    }
+
+    pub(crate) fn caller_env(&self) -> Option<BTreeMap<String, String>> {
+        self.env.clone()
+    }
+
+    /// A request whose answer comes in lines.
+    pub(crate) async fn lines(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Lines, ApiError> {
+        let body = if method == Method::GET { Bytes::new() } else { to_json(body)? };
+        let response = self.send(method, path, body, "application/x-ndjson").await?;
+        if !response.status().is_success() {
+            return Err(read_error(response).await);
+        }
+        Ok(Lines::new(response.into_body()))
     }
 
     pub(crate) async fn call<T: DeserializeOwned>(
@@ -319,6 +326,11 @@ pub(crate) fn absolute(path: &Path) -> Result<String, ApiError> {
     })
 }
 
+/// Percent-encodes a query value.
+pub(crate) fn escaped(value: &str) -> String {
+    value.bytes().map(escape).collect()
+}
+
 /// Percent-encodes one byte of a query value unless it is harmless everywhere.
 fn escape(byte: u8) -> String {
     match byte {
@@ -335,7 +347,7 @@ fn to_json(body: &impl Serialize) -> Result<Bytes, ApiError> {
         .map_err(|error| ApiError::new(ErrorCode::InvalidRequest, error.to_string()))
 }
 
-fn garbled(cause: &str) -> ApiError {
+pub(crate) fn garbled(cause: &str) -> ApiError {
     ApiError::new(ErrorCode::DaemonUnavailable, format!("the daemon's answer can't be read: {cause}"))
         .hint("`repod version` shows whether the daemon is of another version; `repod shutdown` lets a new one start")
 }
@@ -353,41 +365,5 @@ async fn read_error(response: Response<Incoming>) -> ApiError {
             Ok(body) => body.error,
             Err(_) => garbled(&format!("HTTP {status} without an error body")),
         },
-    }
-}
-
-/// Lines of a streamed body.
-struct Lines {
-    body: Incoming,
-    buffer: Vec<u8>,
-}
-
-impl Lines {
-    fn new(body: Incoming) -> Self {
-        Self { body, buffer: Vec::new() }
-    }
-
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, ApiError> {
-        loop {
-            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-                let rest = self.buffer.split_off(end + 1);
-                let mut line = std::mem::replace(&mut self.buffer, rest);
-                line.pop();
-                return Ok(Some(line));
-            }
-            if self.buffer.len() > LINE_MAX {
-                return Err(garbled("a line of it is too long"));
-            }
-            match self.body.frame().await {
-                None if self.buffer.is_empty() => return Ok(None),
-                None => return Ok(Some(std::mem::take(&mut self.buffer))),
-                Some(Err(error)) => return Err(garbled(&error.to_string())),
-                Some(Ok(frame)) => {
-                    if let Some(data) = frame.data_ref() {
-                        self.buffer.extend_from_slice(data);
-                    }
-                }
-            }
-        }
     }
 }

@@ -32,12 +32,15 @@
 
 mod call;
 mod connect;
+mod lines;
 mod route;
+mod sessions;
 mod start;
 
 pub use call::Client;
 pub use connect::StartPolicy;
 pub use repod_proto::{ApiError, Endpoint, ErrorCode, Home};
+pub use sessions::{SessionName, TurnStream};
 pub use start::prepare_home;
 
 use std::path::Path;

@@ -48,7 +48,7 @@ impl Client {
     }
 
     /// A client that may start nothing must not wake a backend either, and a write would.
-    async fn live(&self, path: &str) -> Result<(), ApiError> {
+    pub(crate) async fn live(&self, path: &str) -> Result<(), ApiError> {
         if self.may_start() {
             return Ok(());
         }
@@ -68,11 +68,16 @@ fn named(by: &mut RouteBy) -> Result<(), ApiError> {
     if by.operation_id.is_some() {
         return Ok(());
     }
+    by.operation_id = Some(random_id("op")?);
+    Ok(())
+}
+
+/// A name nobody else has.
+pub(crate) fn random_id(prefix: &str) -> Result<String, ApiError> {
     let mut random = [0; 16];
     getrandom::fill(&mut random)
         .map_err(|error| ApiError::new(ErrorCode::Internal, format!("no random: {error}")))?;
-    by.operation_id = Some(format!("op-{:032x}", u128::from_be_bytes(random)));
-    Ok(())
+    Ok(format!("{prefix}-{:032x}", u128::from_be_bytes(random)))
 }
 
 /// Where a path that may not be there yet will be.

@@ -192,6 +192,8 @@ pub enum TurnState {
     Compacting,
     /// Events were lost or held up; what the agent has was looked at instead.
     Reconciled,
+    /// What ran it has ended; it goes on, with its prompt sent once more.
+    Resumed,
     /// Something this version doesn't know.
     #[serde(other)]
     Unknown,

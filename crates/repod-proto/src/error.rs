@@ -102,6 +102,16 @@ error_codes! {
     BackendBroke = 502, FAILURE;
     /// The backend was not ready within the time a request is held.
     HoldExpired = 503, BUSY;
+    /// There is no such session, turn or request.
+    SessionNotFound = 404, FAILURE;
+    /// More than one repo has a session of this name.
+    SessionAmbiguous = 409, USAGE;
+    /// The session has a turn, and waiting was not wanted or too many wait already.
+    SessionBusy = 409, BUSY;
+    /// Another daemon owns the session.
+    SessionForeign = 409, BUSY;
+    /// The session was closed, or its record has changed meanwhile.
+    SessionStale = 409, FAILURE;
     /// Somebody uses it: it is not put to sleep, and a directory in use is not closed.
     BackendBusy = 409, BUSY;
     /// The backend is alive but does not answer.

@@ -10,6 +10,8 @@ pub const USAGE: u8 = 2;
 pub const NOT_RUNNING: u8 = 3;
 /// `repod audit` found something.
 pub const FINDINGS: u8 = 4;
+/// A turn stands still until a person answers (`repod prompt`).
+pub const WAITING: u8 = 5;
 /// Somebody else holds the lease or lock (`EX_TEMPFAIL` of sysexits.h: try again).
 pub const BUSY: u8 = 75;
 /// The deadline passed (as `timeout(1)` says it).

@@ -11,6 +11,7 @@ pub mod home;
 mod ids;
 mod lease;
 mod route;
+mod session;
 
 pub use agent::AgentEvent;
 pub use api::{
@@ -29,6 +30,12 @@ pub use lease::{
 pub use route::{
     MutationFrom, MutationInfo, MutationOutcome, MutationTo, MutationsQuery, RouteApplyRequest,
     RouteBy, RouteFile, RouteReport, RouteTarget, RouteWriteRequest,
+};
+pub use session::{
+    InstanceDisposeReport, InstanceDisposeRequest, InstanceInfo, OnBusy, SessionAbortReport,
+    SessionAbortRequest, SessionAnswer, SessionDetail, SessionEnsured, SessionHow, SessionInfo,
+    SessionQuery, SessionRequest, SessionStatus, SessionsQuery, TurnBegun, TurnFile, TurnInfo,
+    TurnLine, TurnRequest,
 };
 
 /// Version of the socket API, the first segment of every path.

@@ -1,10 +1,12 @@
 //! `repod.toml`: every setting is optional, every mistake in it is said with its key.
 //!
-//! One list, [`KEYS`], is what is known; `repod config` prints it, the parser checks against it.
+//! One list, [`keys`], is what is known; `repod config` prints it, the parser checks against it.
 
 mod policy;
+mod sessions;
 
 pub(crate) use policy::{BashGuard, Conflict, CrossRepo, Policy};
+pub(crate) use sessions::{Queue, SessionStore, Sessions};
 
 use repod_proto::{ApiError, ErrorCode};
 use serde::Serialize;
@@ -20,6 +22,7 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) gateway: Gateway,
     pub(crate) policy: Policy,
+    pub(crate) sessions: Sessions,
 }
 
 /// `[backend]`
@@ -85,6 +88,7 @@ impl Default for Settings {
             },
             gateway: Gateway { hold_timeout: Duration::from_secs(30), origins: Vec::new() },
             policy: Policy::default(),
+            sessions: Sessions::default(),
         }
     }
 }
@@ -108,8 +112,10 @@ pub(crate) struct Shown {
 type Setter = fn(&mut Settings, &Value) -> Result<(), String>;
 type Getter = fn(&Settings) -> serde_json::Value;
 
+type Key = (&'static str, Setter, Getter);
+
 /// Every key: its name, how it is read, how it is shown.
-const KEYS: &[(&str, Setter, Getter)] = &[
+const KEYS: &[Key] = &[
     (
         "backend.opencode",
         |s, v| put(&mut s.backend.opencode, text(v).and_then(absolute).map(Some)),
@@ -195,6 +201,11 @@ const KEYS: &[(&str, Setter, Getter)] = &[
     ),
 ];
 
+/// All of them.
+fn keys() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().chain(sessions::KEYS)
+}
+
 fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
     *place = value?;
     Ok(())
@@ -223,23 +234,22 @@ impl Settings {
         let mut settings = Self::default();
         let mut from_file = Vec::new();
         for (section, value) in &table {
-            let Value::Table(keys) = value else {
+            let Value::Table(entries) = value else {
                 return Err(unknown(section, "a section"));
             };
-            if !KEYS.iter().any(|(key, ..)| key.split('.').next() == Some(section)) {
+            if !keys().any(|(key, ..)| key.split('.').next() == Some(section)) {
                 return Err(unknown(section, "a section"));
             }
-            for (name, value) in keys {
+            for (name, value) in entries {
                 let full = format!("{section}.{name}");
-                let Some((key, set, _)) = KEYS.iter().find(|(key, ..)| *key == full) else {
+                let Some((key, set, _)) = keys().find(|(key, ..)| *key == full) else {
                     return Err(unknown(&full, "a key"));
                 };
                 set(&mut settings, value).map_err(|cause| format!("`{full}` {cause}"))?;
                 from_file.push(*key);
             }
         }
-        let shown = KEYS
-            .iter()
+        let shown = keys()
             .map(|(key, _, get)| Shown {
                 key,
                 value: get(&settings),
@@ -259,8 +269,7 @@ fn unknown(name: &str, what: &str) -> String {
     let known = |key: &'static str| {
         if what == "a section" { key.split('.').next().unwrap_or(key) } else { key }
     };
-    let nearest = KEYS
-        .iter()
+    let nearest = keys()
         .map(|(key, ..)| known(key))
         .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
     match nearest {
@@ -365,7 +374,7 @@ mod tests {
     fn an_empty_file_gives_the_defaults_and_every_key_says_so() {
         let (settings, shown) = Settings::parse("").unwrap();
         assert_eq!(settings, Settings::default());
-        assert_eq!(shown.len(), KEYS.len());
+        assert_eq!(shown.len(), keys().count());
         assert!(shown.iter().all(|row| row.origin == "default"));
     }
 

@@ -54,7 +54,7 @@ impl Default for Policy {
 }
 
 /// The words a setting is written in.
-pub(super) struct Words<T: 'static>(&'static [(&'static str, T)]);
+pub(super) struct Words<T: 'static>(pub(super) &'static [(&'static str, T)]);
 
 pub(super) const CONFLICT: Words<Conflict> =
     Words(&[("wait", Conflict::Wait), ("refuse", Conflict::Refuse)]);
