@@ -1,5 +1,9 @@
 //! The command line: its grammar. What each command does is in `commands/`, one file each.
 
+mod sessions;
+
+pub(crate) use sessions::{PromptArgs, SessionAt, SessionsArgs, SessionsCommand};
+
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,7 +13,8 @@ use std::path::PathBuf;
 #[command(name = "repod", version, about, max_term_width = 100, disable_help_subcommand = true)]
 #[command(after_help = "\
 PATH defaults to the current directory and may be any path in the repository.
-Exit codes: 0 ok, 1 failure, 2 usage, 3 not running, 4 findings, 75 busy, 124 deadline, 130 interrupted.
+Exit codes: 0 ok, 1 failure, 2 usage, 3 not running, 4 findings, 5 a turn waits for a person, 75 busy, 124 deadline,
+130 interrupted.
 Environment: REPOD_HOME (default ~/.opencode), REPOD_OPENCODE (the OpenCode binary), REPOD_LOG (log filter).")]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -244,6 +249,16 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// One turn of an agent session, streamed
+    #[command(after_help = sessions::PROMPT_HELP)]
+    Prompt {
+        #[command(flatten)]
+        args: PromptArgs,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Agent sessions: durable conversations, whose turns `repod prompt` makes
+    Sessions(SessionsArgs),
     /// Who may write on which branch, and who waits for it
     Leases {
         /// Print again whenever it changes

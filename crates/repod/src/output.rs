@@ -2,7 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use repod_proto::{ApiError, BackendState, ErrorBody, MutationOutcome};
+use repod_proto::{ApiError, BackendState, ErrorBody, MutationOutcome, SessionStatus};
 use serde::Serialize;
 
 const RED: Style = AnsiColor::Red.on_default().bold();
@@ -37,6 +37,29 @@ pub(crate) fn raw(text: &str) {
     use std::io::Write as _;
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Prints a piece of text as it is, at once.
+pub(crate) fn text(text: &str) {
+    use std::io::Write as _;
+    let mut out = anstream::stdout();
+    let _ = out.write_all(text.as_bytes());
+    let _ = out.flush();
+}
+
+/// Asks, on stderr, without ending the line.
+pub(crate) fn ask(text: &str) {
+    anstream::eprint!("{CYAN}{text}{CYAN:#}");
+}
+
+/// One line of a diff, beside the data.
+pub(crate) fn diff_line(line: &str) {
+    let style = match line.as_bytes().first() {
+        Some(b'+') => GREEN,
+        Some(b'-') => AnsiColor::Red.on_default(),
+        _ => DIM,
+    };
+    anstream::eprintln!("  {style}{line}{style:#}");
 }
 
 /// Says something beside the data: on stderr.
@@ -104,6 +127,19 @@ pub(crate) fn state(state: BackendState) -> String {
         BackendState::Stopped | BackendState::Hibernated => DIM,
     };
     format!("{style}{}{style:#}", state.as_str())
+}
+
+/// What a session is doing, coloured.
+pub(crate) fn session_status(status: SessionStatus) -> String {
+    let (style, name) = match status {
+        SessionStatus::Idle => (DIM, "idle"),
+        SessionStatus::Busy => (GREEN, "busy"),
+        SessionStatus::Waiting => (YELLOW, "waiting"),
+        SessionStatus::Crashed => (RED, "crashed"),
+        SessionStatus::Closed => (DIM, "closed"),
+        SessionStatus::Unknown => (DIM, "unknown"),
+    };
+    format!("{style}{name}{style:#}")
 }
 
 /// What came of a mutation, coloured.

@@ -11,11 +11,13 @@ mod logs;
 mod man;
 mod mcp;
 mod mutations;
+mod prompt;
 mod ps;
 mod restart;
 mod route;
 mod routed;
 mod run;
+mod sessions;
 mod shim;
 mod shutdown;
 mod status;
@@ -59,6 +61,11 @@ pub(crate) fn dispatch(cli: Cli) -> u8 {
         Command::Logs { path, follow, lines, daemon, json } => {
             let wanted = logs::Wanted { follow, lines, daemon, json };
             (json, on_runtime(logs::run(&path, wanted)))
+        }
+        Command::Prompt { args, output } => (output.json, on_runtime(prompt::run(args, output))),
+        Command::Sessions(args) => {
+            let command = args.command();
+            (command.json(), on_runtime(sessions::run(command)))
         }
         Command::Leases { watch, output } => (output.json, on_runtime(leases::run(watch, output))),
         Command::Lease { command } => (command.json(), on_runtime(leases::lease(command))),
