@@ -17,6 +17,7 @@ mod registry;
 mod route_cli;
 mod routing;
 mod sdk;
+mod sessions;
 mod shim;
 mod sleep;
 mod stop;
