@@ -20,9 +20,9 @@ mod output;
 mod registry;
 mod repo;
 mod router;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "agent sessions work in them"))]
 mod scope;
 mod secret;
+mod sessions;
 mod settings;
 mod shim;
 

@@ -4,6 +4,7 @@ mod answer;
 mod guard;
 mod listener;
 mod route;
+mod sessions;
 
 pub(crate) use listener::{Peer, PeerListener};
 
@@ -41,6 +42,7 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/lease/hold", post(hold))
         .route("/v1/lease/release", post(release))
         .merge(route::router())
+        .merge(sessions::router())
         .route("/v1/gc", post(gc))
         .merge(guard::router())
         .route("/v1/shutdown", post(shutdown))
@@ -208,9 +210,19 @@ async fn metrics(State(daemon): App) -> Result<Response, Failure> {
         metrics,
         route::apply,
         route::write,
-        route::mutations
+        route::mutations,
+        sessions::ensure,
+        sessions::list,
+        sessions::show,
+        sessions::prompt,
+        sessions::turn,
+        sessions::abort,
+        sessions::close,
+        sessions::answer,
+        sessions::instances,
+        sessions::dispose
     ),
-    components(schemas(repod_proto::StreamItem)),
+    components(schemas(repod_proto::StreamItem, repod_proto::TurnLine)),
     info(
         title = "repod socket API",
         description = "HTTP/1.1 and JSON on `repod.sock`; only the owner's uid is let in."

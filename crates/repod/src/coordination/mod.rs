@@ -21,7 +21,7 @@ mod watch;
 
 pub(crate) use calls::{Caller, GuardedCall, Verdict, Wanted, wait};
 pub(crate) use footprint::{Footprint, branch_of, directory_of};
-pub(crate) use guards::Presence;
+pub(crate) use guards::{Guarded, Presence};
 pub(crate) use repod_coordination::lease::{
     Answer, Ask, CallId, Event, Hold, Kind, LeaseKey, OwnerId, Party, Restored, RestoredCall, Wait,
     words,

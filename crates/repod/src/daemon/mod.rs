@@ -19,6 +19,7 @@ use crate::gateway::Gateway;
 use crate::keeper::Keeper;
 use crate::ops::Locator;
 use crate::router::Router;
+use crate::sessions::{Around, Sessions};
 use crate::settings::Settings;
 use birth::{Birth, Mode};
 use repod_proto::{ApiError, DaemonInfo, ErrorCode, Home, REPOD_VERSION, exit};
@@ -44,6 +45,7 @@ pub(crate) struct Daemon {
     pub(crate) locator: Arc<Locator>,
     pub(crate) coordination: Coordination,
     pub(crate) router: Router,
+    pub(crate) sessions: Sessions,
     nofile: u64,
     started_at: String,
     ending: watch::Sender<bool>,
@@ -112,17 +114,27 @@ fn live(birth: &Birth) -> Result<(), ApiError> {
     let fleet = Arc::new(Fleet::new(home.clone(), Arc::new(shared), gateway, coordination.clone()));
     let locator = Arc::new(Locator::default());
     let router = Router::new(home.clone(), Arc::clone(&fleet), coordination.clone());
+    let around = Around {
+        fleet: Arc::clone(&fleet),
+        locator: Arc::clone(&locator),
+        coordination: coordination.clone(),
+        router: router.clone(),
+    };
+    let sessions = Sessions::new(home.clone(), around, settings.sessions);
+    let idle = settings.limits.idle;
     let daemon = Arc::new(Daemon {
         home: home.clone(),
         fleet,
         locator,
         coordination,
         router,
+        sessions,
         nofile: nofile.soft,
         started_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         ending: watch::Sender::new(false),
     });
     let keeper = Keeper::new(settings.limits, admission, petitions);
+    runtime.spawn(daemon.sessions.clone().keep(idle));
     runtime.block_on(serve(birth, daemon, keeper))?;
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(())
@@ -134,6 +146,7 @@ async fn serve(birth: &Birth, daemon: Arc<Daemon>, keeper: Keeper) -> Result<(),
         ApiError::new(ErrorCode::StateIo, format!("the registry can't be read: {error}"))
     })?;
     daemon.router.recover().await;
+    daemon.sessions.recover().await;
     let listener = birth.listen()?;
     let standby = birth.wants_standby().then(|| standby::keep(home.clone()));
     tokio::spawn(keeper.run(Arc::clone(&daemon)));
@@ -148,6 +161,7 @@ async fn serve(birth: &Birth, daemon: Arc<Daemon>, keeper: Keeper) -> Result<(),
         standby.dismiss().await;
     }
     birth.stop_listening();
+    daemon.sessions.end().await;
     tracing::info!("ended");
     Ok(())
 }

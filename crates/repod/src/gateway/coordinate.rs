@@ -5,9 +5,8 @@
 use super::refuse::{Reason, Refusal};
 use super::route::{Route, percent_decode};
 use super::{Gate, Visit};
-use crate::backend::Process;
 use crate::coordination::{
-    Ask, CallId, Granted, Hold, Kind, LeaseKey, OwnerId, Party, branch_of, wait,
+    Ask, CallId, Granted, Guarded, Hold, Kind, LeaseKey, OwnerId, Party, branch_of, wait,
 };
 use hyper::Method;
 use hyper::Request;
@@ -15,10 +14,6 @@ use repod_opencode::{BackendClient, ProbeError, SessionInfo};
 use repod_proto::{ApiError, Generation};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
-/// How long a directory's guard may take to come: the directory is opened for it, plugins and all.
-const GUARD_LIMIT: Duration = Duration::from_secs(10);
 
 /// How a request writes in a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +69,13 @@ pub(super) async fn coordinate<B>(
     match writes {
         Writes::Turn(id) => {
             if let Some(session) = session(&backend, id).await? {
-                guarded(visit, process, view.generation, &backend, &session.directory).await?;
+                let place = Guarded {
+                    repo: &visit.handle.repo().id,
+                    generation: view.generation,
+                    directory: &session.directory,
+                };
+                let coordination = &visit.gate.gateway.coordination;
+                coordination.guarded(place, process, &backend).await.map_err(Refusal::unguarded)?;
             }
             Ok(None)
         }
@@ -101,36 +102,6 @@ async fn session(backend: &BackendClient, id: &str) -> Result<Option<SessionInfo
             Err(Refusal::new(Reason::Broke, message).hint("ask again"))
         }
     }
-}
-
-/// Waits for the guard of this directory; without one no turn that may write is let through.
-async fn guarded(
-    visit: &Visit,
-    process: &Process,
-    generation: Generation,
-    backend: &BackendClient,
-    directory: &str,
-) -> Result<(), Refusal> {
-    let (repo, guards) = (&visit.handle.repo().id, visit.gate.gateway.coordination.guards());
-    if guards.is_there(repo, generation, directory) {
-        return Ok(());
-    }
-    if !process.guard.is_empty() {
-        // Opens the directory, which loads its plugins.
-        let opening = backend.session_status(directory);
-        let (_, came) = tokio::join!(
-            tokio::time::timeout(GUARD_LIMIT, opening),
-            guards.comes(repo, generation, directory, GUARD_LIMIT)
-        );
-        if came {
-            return Ok(());
-        }
-    }
-    let message = format!("the guard of `{directory}` is not there, so nothing may write there");
-    Err(Refusal::new(Reason::GuardMissing, message).hint(
-        "`repod restart` loads it anew; `repod logs` may say why it did not load (is OPENCODE_PURE \
-         set, or a plugin broken?)",
-    ))
 }
 
 /// Takes the lease of the branch that is checked out there.
@@ -175,6 +146,10 @@ async fn lease(
 }
 
 impl Refusal {
+    fn unguarded(error: ApiError) -> Self {
+        Self::of(Reason::GuardMissing, error)
+    }
+
     /// A write that may not be done now.
     fn write(error: ApiError) -> Self {
         Self::of(Reason::WriteRefused, error)

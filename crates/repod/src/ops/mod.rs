@@ -9,6 +9,7 @@ mod locate;
 mod ps;
 mod restart;
 pub(crate) mod route;
+pub(crate) mod sessions;
 mod shutdown;
 mod status;
 mod stop;

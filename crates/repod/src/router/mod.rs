@@ -48,7 +48,8 @@ pub(crate) use stage::{Leave, operation_id};
 use crate::coordination::Coordination;
 use crate::fleet::Fleet;
 use journals::Journals;
-use repod_proto::Home;
+use repod_proto::{ApiError, Home, RepoId};
+use repod_store::RepoFile;
 use stage::Foreign;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -83,6 +84,11 @@ impl Router {
             watched: bypass::Watched::default(),
             working: Mutex::default(),
         }))
+    }
+
+    /// The file of a repo's journal, which is made where there is none; sessions are on record in it too.
+    pub(crate) async fn file(&self, repo: &RepoId) -> Result<RepoFile, ApiError> {
+        Ok(self.0.journals.of(repo).await?.file().clone())
     }
 
     /// Waits until nobody else carries this operation out.

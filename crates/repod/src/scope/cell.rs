@@ -126,9 +126,8 @@ impl<S> Cell<S> {
     /// Waits until nobody is inside and its boot has ended.
     pub(super) async fn unused(&self) {
         let mut states = self.state.subscribe();
-        let is_unused = |state: &State<S>| {
-            state.users == 0 && !matches!(state.stage, Stage::Booting)
-        };
+        let is_unused =
+            |state: &State<S>| state.users == 0 && !matches!(state.stage, Stage::Booting);
         let _ = states.wait_for(is_unused).await;
     }
 

@@ -14,10 +14,12 @@
 
 mod cell;
 mod finalizers;
+mod instance;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use finalizers::{End, Finalizers};
+pub(crate) use instance::{InstanceBoot, InstanceLease, Instances, Place, guard};
 
 use cell::{Cell, User};
 use repod_proto::{ApiError, ErrorCode};
@@ -268,7 +270,10 @@ impl<B: Boot> Scopes<B> {
             Ok(())
         });
         ending.await.unwrap_or_else(|ended| {
-            Err(ApiError::new(ErrorCode::Internal, format!("closing a directory broke off: {ended}")))
+            Err(ApiError::new(
+                ErrorCode::Internal,
+                format!("closing a directory broke off: {ended}"),
+            ))
         })
     }
 

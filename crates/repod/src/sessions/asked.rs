@@ -1,0 +1,157 @@
+//! What is asked of a session that is there: a prompt, an end, an answer.
+
+use super::backend::TurnInput;
+use super::live::{Live, TurnRun};
+use super::log::TurnLog;
+use super::stores::{failed, updated};
+use super::{Sessions, binding, checked_name, run};
+use crate::scope::Place;
+use crate::settings;
+use repod_proto::agent::{AgentEvent, Status, TurnState};
+use repod_proto::{ApiError, ErrorCode, OnBusy, SessionAnswer, TurnBegun, TurnRequest};
+use repod_store::{Begun, NewTurn, Session, SessionKey};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How long the turns of a session that is closed may take to end.
+const CLOSE_LIMIT: Duration = Duration::from_secs(20);
+
+impl Sessions {
+    /// Puts a prompt in line. The same turn again is the one there is.
+    pub(crate) async fn prompt(
+        &self,
+        key: &SessionKey,
+        request: TurnRequest,
+    ) -> Result<TurnBegun, ApiError> {
+        let (opened, session) = self.find(key).await?;
+        let turn_id = match request.turn_id {
+            Some(name) => checked_name("turn", name)?,
+            None => format!("turn-{}", crate::secret::random_hex::<8>()?),
+        };
+        let input = TurnInput { text: request.text, files: request.files };
+        let waits = match request.on_busy {
+            Some(on_busy) => on_busy == OnBusy::Wait,
+            None => self.0.settings.queue == settings::Queue::Wait,
+        };
+        let new = NewTurn {
+            turn_id,
+            input: serde_json::to_vec(&input)
+                .map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))?,
+            most_ahead: if waits { self.0.settings.queue_max } else { 0 },
+        };
+        let place = self.place(&session).await?;
+        let live = self.live(key);
+        // In the order in which they are on record.
+        let _in_line = live.lining.lock().await;
+        let begun = opened.store.begin_turn(&opened.owner, key, &new).await.map_err(failed)?;
+        let (turn, ahead) = match updated(begun)? {
+            Begun::New(turn, ahead) => (turn, ahead),
+            Begun::Known(turn) => return Ok(self.begun(&turn, 0)),
+            Begun::Full(ahead) => return Err(busy(key, ahead)),
+        };
+        let log = Arc::new(TurnLog::new(turn.next_event));
+        if ahead > 0 {
+            let status = Status { state: TurnState::Queued, ..Status::default() };
+            log.tell(AgentEvent::Status(status));
+        }
+        self.line_up(
+            &live,
+            TurnRun {
+                turn: turn.turn,
+                turn_id: turn.turn_id.clone(),
+                place,
+                input,
+                log,
+                left: None,
+                abort: watch::Sender::new(false),
+            },
+        );
+        Ok(self.begun(&turn, ahead))
+    }
+
+    /// Ends one turn of a session, or all it has; says which.
+    pub(crate) async fn abort(
+        &self,
+        key: &SessionKey,
+        turn_id: Option<&str>,
+    ) -> Result<Vec<String>, ApiError> {
+        let (opened, _) = self.find(key).await?;
+        let live = self.live(key);
+        let mut ended = Vec::new();
+        for run in live.open() {
+            if turn_id.is_some_and(|wanted| wanted != run.turn_id) {
+                continue;
+            }
+            run.abort.send_replace(true);
+            // One that has not begun is over at once.
+            if live.leave_line(run.turn) {
+                run::settle_unstarted(&opened, &live, &run).await;
+            }
+            ended.push(run.turn_id.clone());
+        }
+        Ok(ended)
+    }
+
+    /// Closes a session, after its turns have been ended. Its conversation stays where it is.
+    pub(crate) async fn close(&self, key: &SessionKey) -> Result<Session, ApiError> {
+        let (opened, _) = self.find(key).await?;
+        let live = self.live(key);
+        let running = live.running();
+        self.abort(key, None).await?;
+        if let Some(run) = running {
+            let mut changes = run.log.changes();
+            let closed = async { while !run.log.is_closed() && changes.changed().await.is_ok() {} };
+            let _ = tokio::time::timeout(CLOSE_LIMIT, closed).await;
+        }
+        // What others have it do ends too; a backend that sleeps isn't woken for that.
+        if let Some(place) = self.open_place(&live).await {
+            let scope = self.0.scopes.acquire(&place).await?;
+            let bound = binding::bind(self, &live, &opened, &scope).await?;
+            self.0.agent.close_session(&bound, &scope).await?;
+        }
+        let closing = opened.store.close(&opened.owner, key).await.map_err(failed)?;
+        self.live_mut().remove(key);
+        updated(closing)
+    }
+
+    /// Where a session works, if the backend that has its conversation is awake.
+    async fn open_place(&self, live: &Live) -> Option<Place> {
+        let session = live.session()?;
+        session.agent_session_id.as_ref()?;
+        let handle = self.0.fleet.known(&self.repo_of(&live.key)).await.ok()??;
+        let view = handle.view();
+        let is_there = view.is_ready() && view.generation.0 == session.generation;
+        if is_there { self.place(&session).await.ok() } else { None }
+    }
+
+    /// Gives a person's answer to what a turn of the session asks.
+    pub(crate) async fn answer(
+        &self,
+        key: &SessionKey,
+        answer: &SessionAnswer,
+    ) -> Result<(), ApiError> {
+        let (opened, session) = self.find(key).await?;
+        let place = match self.live(key).running() {
+            Some(run) => run.place.clone(),
+            None => self.place(&session).await?,
+        };
+        let live = self.live(key);
+        self.0
+            .scopes
+            .with(&place, async |scope| {
+                let bound = binding::bind(self, &live, &opened, scope).await?;
+                self.0.agent.answer(&bound, answer, scope).await
+            })
+            .await?
+    }
+}
+
+fn busy(key: &SessionKey, ahead: u32) -> ApiError {
+    let message = match ahead {
+        1 => format!("the session `{}` has a turn already", key.session_id),
+        _ => format!("{ahead} turns are in line in the session `{}` already", key.session_id),
+    };
+    ApiError::new(ErrorCode::SessionBusy, message)
+        .hint("ask again when it is idle, or abort what it does: `repod sessions abort`")
+}
