@@ -12,7 +12,8 @@
 //!
 //! Whatever is doubtful is looked up at the agent (`Look`): after a silence, a gap in the stream, an end
 //! whose last parts don't come. What a look says against a turn counts when a second one says it too,
-//! because the agent writes in more than one step: an aborted turn, for one, is idle before it is closed.
+//! because the agent writes in more than one step (an aborted turn, for one, is idle before it is closed),
+//! and only after a silence: a turn that was just taken may not have begun.
 //! Until it is settled, a turn always has something under way that will bring its next event: its prompt,
 //! a look, or the timer.
 
@@ -107,7 +108,7 @@ impl Turn {
             }
             Event::SendLost => {
                 self.phase = Phase::Running;
-                self.look(Why::Doubt)
+                self.look(Why::Missed)
             }
             Event::Heard { says, waiting } => self.heard(says, waiting),
             Event::Elapsed => self.elapsed(),
@@ -242,13 +243,13 @@ impl Turn {
                 effects
             }
             Look::Crashed | Look::Absent if !self.doubted => self.look_twice(why),
-            Look::Crashed | Look::Absent => self.condemn(&look),
+            Look::Crashed | Look::Absent => self.condemn(why, &look),
             Look::Unanswered => self.unanswered(why, again),
         }
     }
 
-    /// Twice the same: that is how it is.
-    fn condemn(&mut self, look: &Look) -> Vec<Effect> {
+    /// Twice the same.
+    fn condemn(&mut self, why: Why, look: &Look) -> Vec<Effect> {
         if let Phase::Ending(end) = &self.phase {
             let end = end.clone();
             return self.settle(end);
@@ -259,11 +260,20 @@ impl Turn {
         if self.aborts.is_some() {
             return self.settle(aborted());
         }
+        if why == Why::Missed {
+            // A busy agent takes its time to begin what it has taken. Only silence speaks against a turn.
+            self.doubted = false;
+            return wait(Patience::Silence);
+        }
         match look {
             Look::Absent if !self.taken => {
+                self.phase = Phase::Settled;
                 let error =
                     error("NotSent", "the prompt did not reach the agent, and was not sent again");
-                self.settle(TurnEnd { outcome: TurnOutcome::Failed, error: Some(error) })
+                let end = TurnEnd { outcome: TurnOutcome::Failed, error: Some(error) };
+                let settled = Settled { end, crashed: false, lost: false };
+                // Should it arrive after all, it must not run unseen.
+                vec![Effect::Abort, Effect::Settle(settled)]
             }
             Look::Absent => self.give_up("the agent has forgotten the prompt"),
             _ => self.give_up("nobody works on it any more, and it has no end"),
@@ -277,7 +287,10 @@ impl Turn {
         }
         match why {
             // The stream goes on, or its silence will be noticed.
-            Why::Missed if !again && self.aborts.is_none() => wait(Patience::Silence),
+            Why::Missed if !again && self.aborts.is_none() => {
+                self.doubted = false;
+                wait(Patience::Silence)
+            }
             Why::Missed | Why::Doubt if !self.doubted => self.look_twice(why),
             _ => {
                 let mut effects = self.give_up("the agent does not answer");
@@ -290,7 +303,7 @@ impl Turn {
 
     fn look_twice(&mut self, why: Why) -> Vec<Effect> {
         self.doubted = true;
-        self.doubt = why.max(Why::Doubt);
+        self.doubt = why;
         wait(Patience::Moment)
     }
 

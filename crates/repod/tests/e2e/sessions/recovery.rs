@@ -102,7 +102,7 @@ async fn a_daemon_that_may_goes_on_with_a_turn_where_it_was() {
     let repo = world.git_repo("web");
     let (client, oc) = both(&world, &repo);
     let (made, name) = ensure(&client, &repo, "work").await;
-    let script = Script::new().text("before. ").bash("echo 1").gate("go").paced(
+    let script = Script::new().bash("echo 1").gate("go").paced(
         "after the death",
         5,
         std::time::Duration::from_millis(5),
