@@ -128,7 +128,8 @@ impl Journal {
         fences: Option<&[(usize, u64)]>,
     ) -> Result<Changed, StoreError> {
         let failed = |error| self.file.failed(error);
-        let mut all = self.change().await?;
+        // Not waited for on the disk: what is lost with the power is found out again from the files.
+        let mut all = self.file.write(&self.file.quick).await?;
         let now: Option<(i64, String)> =
             sqlx::query_as("SELECT seq, state FROM mutation WHERE id = ?")
                 .bind(id)

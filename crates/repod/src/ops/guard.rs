@@ -160,7 +160,7 @@ pub(crate) async fn shell(
 
 /// The call has ended.
 pub(crate) async fn report(daemon: &Daemon, repo: &RepoId, session: &str, call: &str) {
-    daemon.router.ended(repo, session, call).await;
+    daemon.router.ended(repo, session, call);
     daemon.router.look_around(repo, session, call);
     daemon.coordination.tell(Event::Report { call: id(repo, session, call) }).await;
 }

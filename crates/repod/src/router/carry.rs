@@ -51,6 +51,12 @@ impl Target {
 /// What came of it.
 pub(crate) type Done = RouteReport;
 
+/// The patch that makes all of one part's changes.
+struct Exact {
+    changes: Vec<Change>,
+    patch: Option<String>,
+}
+
 /// Why a backend did not apply a patch.
 enum Trouble {
     Refused(String),
@@ -76,14 +82,17 @@ impl Router {
         let _alone = self.alone(&operation).await;
         let journal = self.0.journals.of(&first).await?;
         let op = record(operation, source, wanted);
-        let (op, resumed) = match journal.begin(&op).await.map_err(store)? {
+        // The patches are made while the disk takes the record.
+        let (begun, exact) = tokio::join!(journal.begin(&op), exact(&op));
+        let (op, resumed) = match begun.map_err(store)? {
             Begun::New => (op, false),
             Begun::Known(op) => (*op, true),
         };
         crate::fault::point(&self.0.home, "journalled");
+        tracing::debug!(operation = %op.id, resumed, "on record");
         // What is told of it is made while it is done.
         let told = op.clone();
-        let (op, diff) = tokio::join!(self.settle(&journal, op, resumed), diff(&told));
+        let (op, diff) = tokio::join!(self.settle_with(&journal, op, resumed, &exact), diff(&told));
         report(&op?, diff)
     }
 
@@ -105,14 +114,25 @@ impl Router {
     pub(super) async fn settle(
         &self,
         journal: &Journal,
+        op: Operation,
+        resumed: bool,
+    ) -> Result<Operation, ApiError> {
+        self.settle_with(journal, op, resumed, &[]).await
+    }
+
+    async fn settle_with(
+        &self,
+        journal: &Journal,
         mut op: Operation,
         resumed: bool,
+        exact: &[Exact],
     ) -> Result<Operation, ApiError> {
         if op.state.is_final() {
             return Ok(op);
         }
-        let (state, message) = self.work(&op, resumed).await?;
+        let (state, message) = self.work(&op, resumed, exact).await?;
         crate::fault::point(&self.0.home, "applied");
+        tracing::debug!(operation = %op.id, ?state, "settling");
         let advanced = journal.advance(&op.id, State::Pending, state, message.as_deref(), None);
         advanced.await.map_err(store)?;
         if state == State::Conflict {
@@ -126,6 +146,7 @@ impl Router {
         &self,
         op: &Operation,
         resumed: bool,
+        exact: &[Exact],
     ) -> Result<(State, Option<String>), ApiError> {
         let mut past = Past { resumed, ..Past::default() };
         let mut last = None;
@@ -144,7 +165,7 @@ impl Router {
                         (parts, true)
                     }
                 };
-                match self.apply_all(op, &parts).await {
+                match self.apply_all(op, &parts, exact).await {
                     Ok(()) if undoes => past.undone = true,
                     Ok(()) => {}
                     Err(Trouble::Refused(reason)) if undoes => {
@@ -170,17 +191,24 @@ impl Router {
         &self,
         op: &Operation,
         parts: &[(usize, Vec<Change>)],
+        exact: &[Exact],
     ) -> Result<(), Trouble> {
         for (index, changes) in parts {
             let Some(part) = op.parts.get(*index) else { continue };
-            self.apply(part, changes).await?;
+            let ready = exact.get(*index).filter(|exact| exact.changes == *changes);
+            self.apply(part, changes, ready).await?;
             crate::fault::point(&self.0.home, "part-applied");
         }
         Ok(())
     }
 
     /// Has one repo's backend make these changes.
-    async fn apply(&self, part: &Part, changes: &[Change]) -> Result<(), Trouble> {
+    async fn apply(
+        &self,
+        part: &Part,
+        changes: &[Change],
+        ready: Option<&Exact>,
+    ) -> Result<(), Trouble> {
         let handle = self.target(&part.repo).await.map_err(Trouble::Broke)?;
         // Counted as a client, so that it isn't put to sleep meanwhile.
         let _used = handle.client(Use::Request { stirs: true });
@@ -188,7 +216,12 @@ impl Router {
         let (ensured, converts, patch) = tokio::join!(
             tokio::time::timeout(ENSURE_LIMIT, handle.ensure(Asked::default())),
             put::is_needed(root, changes),
-            make(changes, Form::Exact),
+            async {
+                match ready {
+                    Some(ready) => Ok(ready.patch.clone()),
+                    None => make(changes, Form::Exact).await,
+                }
+            },
         );
         let broke = |code, what: String| {
             Trouble::Broke(ApiError::new(
@@ -203,6 +236,7 @@ impl Router {
             return Err(broke(ErrorCode::BackendBroke, "has just ended".to_owned()));
         };
         let backend = BackendClient::new(process.port, process.password.clone());
+        tracing::debug!(repo = %part.repo, converts, "applying");
         let done = match converts {
             true => self.put(&backend, part, changes).await?,
             false => {
@@ -213,6 +247,7 @@ impl Router {
                 backend.vcs_apply(&part.directory, &patch).await
             }
         };
+        tracing::debug!(repo = %part.repo, applied = done.is_ok(), "applied");
         match done {
             Ok(()) => {
                 tell(&handle, part, changes);
@@ -296,6 +331,19 @@ fn record(id: String, source: Source, wanted: BTreeMap<LeaseKey, Target>) -> New
         state: State::Pending,
         message: None,
     }
+}
+
+/// The patches of all parts; of one for which none can be made, that is said where it is applied.
+async fn exact(op: &Operation) -> Vec<Exact> {
+    let mut all = Vec::new();
+    for part in &op.parts {
+        let changes: Vec<_> = part.files.iter().map(Change::of).collect();
+        match make(&changes, Form::Exact).await {
+            Ok(patch) => all.push(Exact { changes, patch }),
+            Err(_) => return all,
+        }
+    }
+    all
 }
 
 /// Where each file is now.

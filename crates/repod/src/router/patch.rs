@@ -17,6 +17,7 @@ use std::path::{Component, Path, PathBuf};
 /// Most files in one patch.
 const MAX_FILES: usize = 4096;
 
+use repod_store::journal::FileChange;
 pub(crate) use repod_store::journal::{Image as Content, ImageKind as Kind};
 
 /// One file, before and after; `None`: it isn't there.
@@ -28,6 +29,14 @@ pub(crate) struct Change {
     pub(crate) renamed_from: Option<PathBuf>,
     pub(crate) before: Option<Content>,
     pub(crate) after: Option<Content>,
+}
+
+impl Change {
+    /// As it is on record.
+    pub(crate) fn of(file: &FileChange) -> Self {
+        let (before, after) = (file.before.clone(), file.after.clone());
+        Self { path: file.path.clone(), renamed_from: None, before, after }
+    }
 }
 
 /// What the patch is for.

@@ -183,17 +183,20 @@ impl Router {
         Ok(granted)
     }
 
-    /// The call has ended: its copies go.
-    pub(crate) async fn ended(&self, caller: &RepoId, session: &str, call: &str) {
+    /// The call has ended: its copies go, in the background.
+    pub(crate) fn ended(&self, caller: &RepoId, session: &str, call: &str) {
         let removed = {
             let mut calls = self.0.foreign.lock().unwrap_or_else(PoisonError::into_inner);
             calls.remove(&format!("{caller}/{session}/{call}"))
         };
         let Some(foreign) = removed else { return };
-        // Copies that go while they are read would look like removed files.
-        let _alone = self.alone(&laid_out(caller, session, call)).await;
-        let stage = self.0.home.repo(caller).stage();
-        let _ = tokio::task::spawn_blocking(move || clear(&stage, &foreign.operation)).await;
+        let (router, stage) = (self.clone(), self.0.home.repo(caller).stage());
+        let name = laid_out(caller, session, call);
+        tokio::spawn(async move {
+            // Copies that go while they are read would look like removed files.
+            let _alone = router.alone(&name).await;
+            let _ = tokio::task::spawn_blocking(move || clear(&stage, &foreign.operation)).await;
+        });
     }
 
     /// Copies of calls that nobody can finish any more.

@@ -5,7 +5,7 @@ use super::patch::{Change, Form, make};
 use crate::backend::RepoHandle;
 use repod_opencode::v1_18::told::{self, Place};
 use repod_proto::{ApiError, ErrorCode, MutationOutcome, RouteTarget};
-use repod_store::journal::{FileChange, Operation, Part, State};
+use repod_store::journal::{Operation, Part, State};
 use std::path::Path;
 
 /// Longest diff told, in bytes.
@@ -60,13 +60,7 @@ pub(super) fn report(op: &Operation, diff: String) -> Result<Done, ApiError> {
 }
 
 async fn readable(part: &Part) -> String {
-    let change = |file: &FileChange| Change {
-        path: file.path.clone(),
-        renamed_from: None,
-        before: file.before.clone(),
-        after: file.after.clone(),
-    };
-    let changes: Vec<_> = part.files.iter().map(change).collect();
+    let changes: Vec<_> = part.files.iter().map(Change::of).collect();
     // Only to be read: without one it is still done.
     make(&changes, Form::Readable).await.ok().flatten().unwrap_or_default()
 }
