@@ -25,6 +25,7 @@ mod script;
 pub mod terminal;
 mod wait;
 pub mod world;
+mod writers;
 
 pub use bare::Bare;
 pub use config::{
@@ -37,3 +38,4 @@ pub use script::{Script, Step, ToolCall, patch_add, patch_delete, patch_update};
 pub use terminal::Terminal;
 pub use wait::wait_until;
 pub use world::World;
+pub use writers::{Write, Writer, Writers};

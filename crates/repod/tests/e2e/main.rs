@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod cli;
+mod crossing;
 mod daemon;
 mod ensure;
 mod faults;
