@@ -22,6 +22,8 @@ const ARGUMENTS = {
 const SECOND = 1000
 /** How long the daemon may be away before a call is refused. */
 const AWAY = 10 * SECOND
+/** How often a daemon that owes an answer is asked whether it is there, and how long it may think. */
+const PROBE_EVERY = 2 * SECOND
 /** A connection that lived this long was a good one: the patience for its loss begins anew. */
 const SETTLED = SECOND
 /** Longest wait for a grant. The daemon's own limit is an hour. */

@@ -106,7 +106,7 @@ function daemonAt({ socket, token }, directory) {
     for (;;) {
       const began = Date.now()
       try {
-        return read(accepted(await post(verb, body, { signal })))
+        return read(accepted(await watched(verb, body, signal)))
       } catch (error) {
         if (signal.aborted || error instanceof Refusal) throw error
         if (Date.now() - began >= SETTLED) [giveUp, wait] = [Date.now() + AWAY, FIRST_PAUSE]
@@ -114,6 +114,33 @@ function daemonAt({ socket, token }, directory) {
       }
       await pause(wait, signal)
       wait = Math.min(wait * 2, LONGEST_PAUSE)
+    }
+  }
+
+  /**
+   * Posts, and gives up when the daemon is silent. An answer may take its time, but a daemon that is
+   * stopped takes connections all the same: while it owes one, it is asked something easy besides.
+   */
+  async function watched(verb, body, signal) {
+    const over = new AbortController()
+    const silent = new AbortController()
+    void (async () => {
+      for (let heard = Date.now(); Date.now() - heard < AWAY; ) {
+        await pause(PROBE_EVERY, over.signal)
+        if (over.signal.aborted) return
+        const limit = AbortSignal.any([over.signal, AbortSignal.timeout(PROBE_EVERY)])
+        const answered = await post("repos", {}, { signal: limit }).catch(() => undefined)
+        if (answered) heard = Date.now()
+      }
+      silent.abort()
+    })()
+    try {
+      return await post(verb, body, { signal: AbortSignal.any([signal, silent.signal]) })
+    } catch (error) {
+      if (silent.signal.aborted) throw new Refusal(away(verb, "it is there and doesn't answer"))
+      throw error
+    } finally {
+      over.abort()
     }
   }
 

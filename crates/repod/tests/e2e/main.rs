@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod cli;
+mod contended;
 mod crossing;
 mod daemon;
 mod ensure;
@@ -23,6 +24,7 @@ mod shim;
 mod sleep;
 mod stop;
 mod tui;
+mod unguarded;
 
 use repod_client::{Client, StartPolicy};
 use repod_proto::{Endpoint, RepoStatus, RepoSummary};
