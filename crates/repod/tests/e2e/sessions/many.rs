@@ -8,7 +8,7 @@ use super::{begin, read};
 use crate::{BOUND, backends, builder, client, daemon_pid};
 use repod_client::{Client, SessionName};
 use repod_opencode::v1_18::agent::{TranslateOptions, transcripts};
-use repod_proto::agent::{Transcript, TurnOutcome};
+use repod_proto::agent::{Transcript, TurnEnd, TurnOutcome};
 use repod_testkit::{Oc, Script, Step, ToolCall, World, proc};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ struct Size {
 fn size() -> Size {
     match std::env::var_os("REPOD_TEST_FULL").is_some_and(|value| value == "1") {
         true => Size { repos: 10, worktrees: 30, sessions: 100, turns: 5 },
-        false => Size { repos: 2, worktrees: 4, sessions: 10, turns: 3 },
+        false => Size { repos: 2, worktrees: 4, sessions: 8, turns: 4 },
     }
 }
 
@@ -42,7 +42,7 @@ struct Done {
     name: String,
     directory: PathBuf,
     conversation: String,
-    turns: Vec<(TurnOutcome, Transcript)>,
+    turns: Vec<(TurnEnd, Transcript)>,
 }
 
 /// A turn whose every word names its session, so that a word in the wrong one is seen.
@@ -80,7 +80,7 @@ async fn work(client: Client, name: String, directory: PathBuf, turns: usize) ->
     for turn in 0..turns {
         let told =
             read(&mut begin(&client, &session, &script(&name, turn, &directory)).await).await;
-        done.push((told.end().outcome, told.transcript()));
+        done.push((told.end().clone(), told.transcript()));
         if told.end().outcome != TurnOutcome::Completed {
             say(&format!("{name} turn {turn}: {:?}", told.end()));
         }
@@ -97,6 +97,8 @@ async fn run_all(
     size: &Size,
     trouble: Trouble,
 ) -> Vec<Done> {
+    // The daemon is started in the world's environment, not in this process's.
+    crate::ensure(world, &directories[0]);
     let client = client(world);
     let stop = Arc::new(AtomicBool::new(false));
     let mut all = JoinSet::new();
@@ -135,10 +137,10 @@ enum Trouble {
 async fn kill_at_random(world: &World, stop: &AtomicBool) {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     while !stop.load(Ordering::Relaxed) {
-        tokio::time::sleep(Duration::from_secs(7)).await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         // A repo is parked after five starts in a minute: few deaths, and each another's.
-        if count > 5 {
+        if count > 3 {
             std::future::pending::<()>().await;
         }
         let pid = if count % 3 == 1 {
@@ -165,12 +167,14 @@ async fn check(world: &World, done: &[Done], all_completed: bool) {
         let has = transcripts(&messages, &TranslateOptions::default());
         let mut has = has.into_iter().map(|(_, transcript)| transcript);
         for (turn, (outcome, told)) in turns.iter().enumerate() {
-            assert!(
-                matches!(outcome, TurnOutcome::Completed | TurnOutcome::Interrupted),
-                "{name} {turn}: {outcome:?}"
-            );
-            assert!(!all_completed || *outcome == TurnOutcome::Completed, "{name} {turn}");
-            if *outcome != TurnOutcome::Completed {
+            let is_completed = outcome.outcome == TurnOutcome::Completed;
+            assert!(!all_completed || is_completed, "{name} {turn}: {outcome:?}");
+            // A backend may be killed before it is ready, too: then a turn can't begin.
+            let error = outcome.error.as_ref().map(|error| error.name.as_str());
+            let is_told = outcome.outcome == TurnOutcome::Interrupted
+                || matches!(error, Some("start_failed" | "backend_parked" | "backend_broke"));
+            assert!(is_completed || is_told, "{name} {turn}: {outcome:?}");
+            if !is_completed {
                 continue;
             }
             completed += 1;
@@ -186,13 +190,18 @@ async fn check(world: &World, done: &[Done], all_completed: bool) {
         "{completed} of {} turns completed",
         done.iter().map(|it| it.turns.len()).sum::<usize>()
     ));
+    assert!(completed > 0);
     let client = client(world);
     for Done { name, turns, directory, .. } in done {
         let session = SessionName::in_repo(name, directory).unwrap();
         let detail = client.session(&session).await.unwrap();
         assert_eq!(detail.turns.len(), turns.len(), "{name}: one record for each turn");
         for (record, (outcome, _)) in detail.turns.iter().rev().zip(turns) {
-            let is = if *outcome == TurnOutcome::Completed { "completed" } else { "interrupted" };
+            let is = match outcome.outcome {
+                TurnOutcome::Completed => "completed",
+                TurnOutcome::Interrupted => "interrupted",
+                _ => "failed",
+            };
             assert_eq!(record.state, is, "{name}");
         }
     }
@@ -218,7 +227,17 @@ async fn the_same_with_the_stream_of_events_broken_every_second() {
     let directories = directories(&world, &size);
     let done = run_all(&world, &directories, &size, Trouble::None).await;
     check(&world, &done, true).await;
+    assert!(streams(&world) > 5, "it was not broken");
     world.finish();
+}
+
+/// Streams of events opened so far, as the metrics have them.
+fn streams(world: &World) -> u64 {
+    let socket = world.layout().socket();
+    let output = world.command("curl").args(["-s", "--unix-socket"]).arg(socket);
+    let text = output.arg("http://repod/metrics").ok().stdout;
+    let rows = text.lines().filter(|line| line.starts_with("repod_hub_streams_total"));
+    rows.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]
