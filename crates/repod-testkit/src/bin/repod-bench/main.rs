@@ -16,6 +16,7 @@ mod memory;
 mod peers;
 mod requests;
 mod route;
+mod sessions;
 mod socket;
 mod stage;
 mod translate;
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 type Part = (&'static str, fn(&Path));
-const PARTS: [Part; 13] = [
+const PARTS: [Part; 14] = [
     ("cli", cli::cli),
     ("socket", socket::socket),
     ("cold", cold::cold),
@@ -39,6 +40,7 @@ const PARTS: [Part; 13] = [
     ("events", events::events),
     ("idle", idle::idle),
     ("translate", translate::translate),
+    ("sessions", sessions::sessions),
 ];
 
 fn main() -> ExitCode {

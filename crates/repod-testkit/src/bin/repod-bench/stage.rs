@@ -26,6 +26,7 @@ pub(crate) struct Backend {
     pub(crate) port: u16,
     /// The header line that opens it.
     pub(crate) opens: String,
+    pub(crate) password: String,
 }
 
 impl Stage {
@@ -53,6 +54,7 @@ impl Stage {
         let backend = Backend {
             port: own["port"].as_u64().and_then(|port| port.try_into().ok()).expect("a port"),
             opens: basic("opencode", own["password"].as_str().unwrap_or_default()),
+            password: own["password"].as_str().unwrap_or_default().to_owned(),
         };
         Self { world, port, opens, backend }
     }
