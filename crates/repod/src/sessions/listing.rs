@@ -118,7 +118,14 @@ impl Sessions {
     }
 
     pub(super) fn info(&self, session: &Session) -> SessionInfo {
-        let queued = self.live_mut().get(&session.key).map_or(0, |live| live.queued());
+        let live = self.live_mut().get(&session.key).cloned();
+        let queued = live.as_ref().map_or(0, |live| live.queued());
+        // What runs here is known better than the record, which comes after.
+        let running = live.and_then(|live| live.running());
+        let running = running.map(|run| match run.log.is_waiting() {
+            true => SessionStatus::Waiting,
+            false => SessionStatus::Busy,
+        });
         SessionInfo {
             session_id: session.key.session_id.clone(),
             repo_id: self.repo_of(&session.key),
@@ -128,13 +135,13 @@ impl Sessions {
             model: session.model.clone(),
             agent_session_id: session.agent_session_id.clone(),
             generation: Generation(session.generation),
-            status: match session.status {
+            status: running.unwrap_or(match session.status {
                 repod_store::SessionStatus::Idle => SessionStatus::Idle,
                 repod_store::SessionStatus::Busy => SessionStatus::Busy,
                 repod_store::SessionStatus::Waiting => SessionStatus::Waiting,
                 repod_store::SessionStatus::Crashed => SessionStatus::Crashed,
                 repod_store::SessionStatus::Closed => SessionStatus::Closed,
-            },
+            }),
             queued: queued as u64,
             created_at: time(session.created_ms),
             last_active_at: time(session.last_active_ms),

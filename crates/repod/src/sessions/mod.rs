@@ -40,7 +40,7 @@ use crate::settings;
 use backend::AgentBackend;
 use live::{Live, TurnRun};
 use repod_proto::{ApiError, ErrorCode, Home, InstanceInfo, RepoId, SessionEnsured, SessionHow};
-use repod_store::{Ensured, NewSession, Session, SessionChange, SessionKey};
+use repod_store::{Ensured, NewSession, Session, SessionChange, SessionKey, SessionStatus};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -124,9 +124,20 @@ impl Sessions {
             None => format!("ses-{}", crate::secret::random_hex::<8>()?),
         };
         let key = SessionKey::new(repo.id.as_str(), name);
+        let directory = place.located.directory.display().to_string();
+        let is_as_it_was = |session: &Session| {
+            session.directory == directory
+                && model.as_ref().is_none_or(|model| *model == session.model)
+                && agent.as_ref().is_none_or(|agent| *agent == session.agent)
+                && wanted.title.as_ref().is_none_or(|title| *title == session.title)
+        };
+        if let Some(session) = self.warm(&key, place).await?.filter(is_as_it_was) {
+            let session = self.info(&session);
+            return Ok(SessionEnsured { session, how: SessionHow::Resumed, reason: None });
+        }
         let new = NewSession {
             key: key.clone(),
-            directory: place.located.directory.display().to_string(),
+            directory,
             backend: self.0.agent.name().to_owned(),
             config_hash: model::config_hash(
                 model.as_deref().unwrap_or_default(),
@@ -207,6 +218,23 @@ impl Sessions {
     /// Closes a directory and opens it anew: OpenCode reads its configuration again.
     pub(crate) async fn reload(&self, place: &Place, patience: Duration) -> Result<(), ApiError> {
         self.0.scopes.reload(place, patience).await.map(drop)
+    }
+
+    /// A session that is at hand, sound, and bound to the backend there is: nobody has to be asked.
+    async fn warm(&self, key: &SessionKey, place: &Place) -> Result<Option<Session>, ApiError> {
+        let live = self.live_mut().get(key).cloned();
+        let Some((live, session)) = live.and_then(|live| Some((live.clone(), live.session()?)))
+        else {
+            return Ok(None);
+        };
+        let is_bound = session.agent_session_id.is_some()
+            && session.config_hash == model::config_hash(&session.model, &session.agent)
+            && !matches!(session.status, SessionStatus::Crashed | SessionStatus::Closed);
+        if !is_bound {
+            return Ok(None);
+        }
+        let scope = self.0.scopes.acquire(place).await?;
+        Ok((live.verified() == Some(scope.generation)).then_some(session))
     }
 
     /// Tidies up as long as the daemon lives: directories that nobody uses are closed.

@@ -188,7 +188,7 @@ impl<'a> Drive<'a> {
         let found = match found {
             Ok(found) => found,
             Err(error) => {
-                tracing::warn!(session = self.bound.id, %error, "a turn can't be looked at");
+                tracing::debug!(session = self.bound.id, %error, "a turn can't be looked at");
                 return Look::Unanswered;
             }
         };
