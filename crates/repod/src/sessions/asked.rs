@@ -119,10 +119,18 @@ impl Sessions {
     async fn open_place(&self, live: &Live) -> Option<Place> {
         let session = live.session()?;
         session.agent_session_id.as_ref()?;
-        let handle = self.0.fleet.known(&self.repo_of(&live.key)).await.ok()??;
-        let view = handle.view();
-        let is_there = view.is_ready() && view.generation.0 == session.generation;
-        if is_there { self.place(&session).await.ok() } else { None }
+        if !self.is_awake(&live.key, session.generation).await {
+            return None;
+        }
+        self.place(&session).await.ok()
+    }
+
+    /// Whether this generation of a session's backend is still there.
+    pub(super) async fn is_awake(&self, key: &SessionKey, generation: u64) -> bool {
+        let known = self.fleet().known(&self.repo_of(key)).await;
+        let Ok(Some(handle)) = known else { return false };
+        let view = handle.settled().await;
+        view.generation.0 == generation && view.process.is_some() && view.state.is_live()
     }
 
     /// Gives a person's answer to what a turn of the session asks.

@@ -31,6 +31,9 @@ pub(crate) trait AgentBackend: Send + Sync {
     async fn prompt(&self, handle: &Bound, input: &TurnInput, turn: &TurnContext<'_>)
     -> TurnResult;
 
+    /// What people know the conversation by, once the agent has named it.
+    async fn title(&self, id: &str, scope: &InstanceLease) -> Option<String>;
+
     /// Gives a person's answer to what a turn of this conversation asks.
     async fn answer(
         &self,

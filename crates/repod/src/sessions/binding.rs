@@ -5,7 +5,7 @@ use super::backend::{Bound, SessionOptions};
 use super::live::Live;
 use super::stores::{Opened, failed, updated};
 use super::{Sessions, model};
-use crate::scope::InstanceLease;
+use crate::scope::{InstanceLease, Place};
 use repod_proto::{ApiError, ErrorCode};
 use repod_store::{Session, SessionChange, SessionStatus};
 
@@ -44,6 +44,7 @@ pub(super) async fn bind(
     let change = SessionChange {
         agent_session_id: bound.is_new.then(|| bound.id.clone()),
         generation: Some(scope.generation.0),
+        server_port: port(scope),
         directory: Some(scope.directory.clone()),
         config_hash: Some(hash),
         ..SessionChange::default()
@@ -53,6 +54,35 @@ pub(super) async fn bind(
     live.note(updated(updating.await.map_err(failed)?)?);
     live.verify(Some(scope.generation));
     Ok(bound)
+}
+
+/// The port of the repo's endpoint.
+fn port(scope: &InstanceLease) -> Option<u16> {
+    let (repo, directory) = (scope.handle.repo(), scope.place.located.directory.as_path());
+    let url = scope.handle.view().endpoint(repo, directory, None).url?;
+    url.rsplit(':').next()?.parse().ok()
+}
+
+/// A session without a name for people gets the one the agent has given its conversation.
+pub(super) async fn entitle(
+    sessions: &Sessions,
+    live: &Live,
+    place: &Place,
+    opened: &Opened,
+) -> Result<(), ApiError> {
+    let Some(session) = live.session().filter(|session| session.title.is_empty()) else {
+        return Ok(());
+    };
+    let Some(id) = &session.agent_session_id else { return Ok(()) };
+    if !sessions.is_awake(&live.key, session.generation).await {
+        return Ok(());
+    }
+    let scope = sessions.scopes().acquire(place).await?;
+    let Some(title) = sessions.agent().title(id, &scope).await else { return Ok(()) };
+    let change = SessionChange { title: Some(title), ..SessionChange::default() };
+    let updating = opened.store.update(&opened.owner, &live.key, session.generation, &change);
+    live.note(updated(updating.await.map_err(failed)?)?);
+    Ok(())
 }
 
 pub(super) fn options(session: &Session) -> SessionOptions {

@@ -121,7 +121,7 @@ impl Sessions {
         let live = self.live_mut().get(&session.key).cloned();
         let queued = live.as_ref().map_or(0, |live| live.queued());
         // What runs here is known better than the record, which comes after.
-        let running = live.and_then(|live| live.running());
+        let running = live.and_then(|live| live.running()).filter(|run| !run.log.is_closed());
         let running = running.map(|run| match run.log.is_waiting() {
             true => SessionStatus::Waiting,
             false => SessionStatus::Busy,

@@ -40,11 +40,13 @@ use crate::settings;
 use backend::AgentBackend;
 use live::{Live, TurnRun};
 use repod_proto::{ApiError, ErrorCode, Home, InstanceInfo, RepoId, SessionEnsured, SessionHow};
-use repod_store::{Ensured, NewSession, Session, SessionChange, SessionKey, SessionStatus};
+use repod_store::{
+    Ensured, NewSession, Retention, Session, SessionChange, SessionKey, SessionStatus,
+};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use stores::{Opened, Stores, failed, updated};
 
 /// Sessions kept at hand; those that do nothing are let go beyond.
@@ -53,6 +55,8 @@ const LIVE_MAX: usize = 1024;
 const RECENT: Duration = Duration::from_secs(30);
 /// How often directories nobody uses are looked for.
 const REST: Duration = Duration::from_secs(60);
+/// How often the record is rid of what is old.
+const PRUNE: Duration = Duration::from_hours(6);
 /// Longest name of a session or a turn.
 const NAME_MAX: usize = 128;
 
@@ -237,14 +241,22 @@ impl Sessions {
         Ok((live.verified() == Some(scope.generation)).then_some(session))
     }
 
-    /// Tidies up as long as the daemon lives: directories that nobody uses are closed.
+    /// Tidies up as long as the daemon lives: directories that nobody uses are closed, and what is old
+    /// goes from the record.
     pub(crate) async fn keep(self, idle: Option<Duration>) {
-        let Some(idle) = idle else { return };
+        let mut rounds = tokio::time::interval(idle.unwrap_or(REST).min(REST));
+        let mut pruned = None::<Instant>;
         loop {
-            tokio::time::sleep(REST.min(idle)).await;
-            let closed = self.0.scopes.rest(idle).await;
-            if closed > 0 {
-                tracing::debug!(closed, "directories nobody used were closed");
+            rounds.tick().await;
+            if let Some(idle) = idle {
+                let closed = self.0.scopes.rest(idle).await;
+                if closed > 0 {
+                    tracing::debug!(closed, "directories nobody used were closed");
+                }
+            }
+            if pruned.is_none_or(|last| last.elapsed() > PRUNE) {
+                pruned = Some(Instant::now());
+                self.0.stores.prune(retention()).await;
             }
         }
     }
@@ -356,6 +368,17 @@ impl Sessions {
 
     fn coordination(&self) -> &Coordination {
         &self.0.coordination
+    }
+}
+
+/// How long what is over is kept.
+fn retention() -> Retention {
+    let now = jiff::Timestamp::now().as_millisecond();
+    let before = |days: i64| now - days * 24 * 3600 * 1000;
+    Retention {
+        events_before_ms: before(14),
+        turns_before_ms: before(90),
+        closed_before_ms: before(30),
     }
 }
 

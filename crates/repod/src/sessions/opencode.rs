@@ -74,6 +74,12 @@ impl AgentBackend for OpenCode {
         Box::pin(Drive::new(handle, turn).run(prompt)).await
     }
 
+    async fn title(&self, id: &str, scope: &InstanceLease) -> Option<String> {
+        let title = scope.backend.session(id).await.ok()?.title;
+        // What OpenCode 1.18.33 calls one that it has not named yet.
+        (!title.is_empty() && !title.starts_with("New session - ")).then_some(title)
+    }
+
     async fn answer(
         &self,
         _: &Bound,

@@ -28,7 +28,7 @@ pub(super) async fn serve(sessions: Sessions, live: Arc<Live>) {
 }
 
 /// Runs one turn to its end.
-async fn one(sessions: &Sessions, live: &Live, run: &Arc<TurnRun>) {
+async fn one(sessions: &Sessions, live: &Arc<Live>, run: &Arc<TurnRun>) {
     let opened = match sessions.stores().of(&sessions.repo_of(&live.key)).await {
         Ok(opened) => opened,
         Err(error) => {
@@ -41,6 +41,15 @@ async fn one(sessions: &Sessions, live: &Live, run: &Arc<TurnRun>) {
     let settled = run_to_end(sessions, live, run, &opened).await;
     saving.end().await;
     settle(&opened, live, run, settled).await;
+    if live.session().is_some_and(|session| session.title.is_empty()) {
+        // Beside the next turn, which doesn't wait for it.
+        let (sessions, live, place) = (sessions.clone(), Arc::clone(live), run.place.clone());
+        tokio::spawn(async move {
+            if let Err(error) = binding::entitle(&sessions, &live, &place, &opened).await {
+                tracing::debug!(session = live.key.session_id, %error, "it stays without a title");
+            }
+        });
+    }
 }
 
 async fn run_to_end(
@@ -53,7 +62,7 @@ async fn run_to_end(
         return ended(turn::aborted());
     }
     if let Some(left) = &run.left
-        && !is_alive(sessions, live, left.generation).await
+        && !sessions.is_awake(&live.key, left.generation).await
     {
         // Nothing is started only to find that nobody works on it.
         return unless_resumed(sessions, live, run, opened, Ok(lost())).await;
@@ -100,14 +109,6 @@ async fn unless_resumed(
         result => result,
     };
     result.unwrap_or_else(|error| ended(failed_end(&error)))
-}
-
-/// Whether the process still runs that a turn was started in.
-async fn is_alive(sessions: &Sessions, live: &Live, generation: u64) -> bool {
-    let known = sessions.fleet().known(&sessions.repo_of(&live.key)).await;
-    let Ok(Some(handle)) = known else { return false };
-    let view = handle.settled().await;
-    view.generation.0 == generation && view.process.is_some() && view.state.is_live()
 }
 
 /// From the prompt.

@@ -3,7 +3,7 @@
 use crate::router::Router;
 use crate::settings::SessionStore;
 use repod_proto::{ApiError, ErrorCode, Home, RepoId};
-use repod_store::{Change, Limits, Owner, SqlStore, Stale, Store, StoreError};
+use repod_store::{Change, Limits, Owner, Retention, SqlStore, Stale, Store, StoreError};
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
@@ -81,6 +81,16 @@ impl Stores {
     /// Whether all repos have the same one.
     pub(super) fn is_shared(&self) -> bool {
         matches!(self.kind, SessionStore::Postgres(_))
+    }
+
+    /// Removes what is old from all that are open.
+    pub(super) async fn prune(&self, what: Retention) {
+        let all: Vec<_> = self.open.lock().await.values().cloned().collect();
+        for Opened { store, owner, .. } in all {
+            if let Err(error) = store.prune(&owner, &what).await {
+                tracing::warn!(%error, "what is old can't be removed from a store");
+            }
+        }
     }
 
     /// Ends the connections, so that whoever shares the database needn't wait for this daemon.

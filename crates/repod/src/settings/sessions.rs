@@ -1,7 +1,8 @@
 //! `[sessions]`: agent sessions, as the user wants them.
 
 use super::policy::Words;
-use super::{Key, count, duration, put, shown, truth};
+use super::values::{count, duration, shown, truth};
+use super::{Key, put};
 use std::fmt;
 use std::time::Duration;
 use toml::Value;
