@@ -8,6 +8,8 @@ TYPESCRIPT_VERSION=5.9.3
 NODE_TYPES_VERSION=24.12.2
 BUN_VERSION=1.4.5
 MCP_SDK_VERSION=1.32.2
+ACP_SDK_VERSION=2.4.0
+ZOD_VERSION=4.6.7
 # Its parser tests are run against the gateway.
 GUNICORN_VERSION=27.0.1
 GUNICORN_SHA256=b1514965361c8b7e8107a80aa2a92636878df1ccfac6dd204a676426e04d9e3e
@@ -146,6 +148,22 @@ fetch_mcp_sdk() {
       || die "npm could not fetch @modelcontextprotocol/sdk@$MCP_SDK_VERSION" "is the npm registry reachable?"
   fi
   export REPOD_MCP_SDK="$dir/node_modules"
+}
+
+# Fetches the official TypeScript SDK of the Agent Client Protocol from npm, once: the editor's side that the
+# tests of `repod acp` speak with; for tests only.
+fetch_acp_sdk() {
+  local dir="$TOOLS/acp-sdk-$ACP_SDK_VERSION"
+  if [ ! -d "$dir/node_modules/@agentclientprotocol/sdk/dist" ] || [ ! -d "$dir/node_modules/zod" ]; then
+    need_npm
+    say "fetching @agentclientprotocol/sdk@$ACP_SDK_VERSION from npm (once) ..."
+    mkdir -p "$dir"
+    # Its optional half for MCP is not needed.
+    npm install --prefix "$dir" --no-save --ignore-scripts --no-audit --no-fund --loglevel=error --legacy-peer-deps \
+      "@agentclientprotocol/sdk@$ACP_SDK_VERSION" "zod@$ZOD_VERSION" >&2 \
+      || die "npm could not fetch @agentclientprotocol/sdk@$ACP_SDK_VERSION" "is the npm registry reachable?"
+  fi
+  export REPOD_ACP_SDK="$dir/node_modules"
 }
 
 # Fetches the HTTP parser tests of a peer (gunicorn's, in its source package on PyPI), once; for tests only.

@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 
 mod agent;
 mod apply;
+mod catalogue;
 mod events;
 mod sessions;
 mod shell;

@@ -298,6 +298,18 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ShimCommand,
     },
+    /// The Agent Client Protocol on standard input and output, for editors
+    #[command(after_help = "\
+The editor's conversations are sessions of the repository's own backend, which `repod attach` shows too. PATH is
+where they are listed when the editor names no directory. An editor starts this by itself once it is told to.")]
+    Acp {
+        /// A path in the repository
+        #[arg(default_value = ".")]
+        path: PathBuf,
+        /// Fail when no backend is running instead of starting one
+        #[arg(long)]
+        no_start: bool,
+    },
     /// The Model Context Protocol on standard input and output, for agents of any make
     #[command(after_help = "\
 Tools: repos_list, repo_read, repo_write, repo_edit, repo_apply_patch, repo_status, leases. Writes are done by

@@ -1,6 +1,7 @@
 //! The `repod` binary: daemon (`daemon/`, `api/`, `ops/`, `backend/`, `gateway/`, `fleet`) and command line
 //! (`cli`, `commands/`, `output`). ARCHITECTURE.md has the map.
 
+mod acp;
 mod api;
 mod backend;
 mod capability;

@@ -1,5 +1,6 @@
 //! The command line's verbs, one file each, and what they share.
 
+mod acp;
 mod attach;
 mod completions;
 mod config;
@@ -25,6 +26,7 @@ mod stop;
 mod up;
 mod version;
 
+pub(crate) use acp::run as acp;
 pub(crate) use attach::run as attach;
 
 use crate::cli::{Cli, Command, Which};
@@ -76,6 +78,7 @@ pub(crate) fn dispatch(cli: Cli) -> u8 {
         Command::Mcp { wait, no_start } => {
             (false, on_runtime(mcp::run(wait.map(whole_seconds), no_start)))
         }
+        Command::Acp { path, no_start } => (false, on_runtime(acp::run(&path, no_start))),
         Command::Gc { dry_run, output } => (output.json, on_runtime(gc::run(dry_run, output))),
         Command::Shim { command } => (command.json(), shim::run(command)),
         Command::Daemon { standby } => (false, crate::daemon::run(standby)),

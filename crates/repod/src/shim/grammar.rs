@@ -16,8 +16,8 @@ pub(super) enum Plan {
     Attach { dir: Option<OsString>, args: Vec<OsString>, dropped: Vec<String> },
     /// `opencode run`: what stood before and after the command, without `--dir`.
     Run { before: Vec<OsString>, dir: Option<OsString>, args: Vec<OsString> },
-    /// `opencode acp`.
-    Acp,
+    /// `opencode acp`: its directory, and options that can't be honoured.
+    Acp { dir: Option<OsString>, dropped: Vec<String> },
     /// A command on the data of the repo.
     Data,
 }
@@ -99,7 +99,7 @@ pub(super) fn plan(args: &[OsString], is_dir: impl Fn(&OsStr) -> bool) -> Plan {
             match text.as_ref() {
                 "serve" => return serve(before, rest),
                 "run" => return run(before, rest),
-                "acp" => return Plan::Acp,
+                "acp" => return acp(before, rest),
                 command if DATA.contains(&command) => return Plan::Data,
                 command if OWN.contains(&command) || !is_dir(arg) => return Plan::PassThrough,
                 _ => *dir = Some(arg.clone()),
@@ -160,6 +160,23 @@ fn serve(before: &[OsString], rest: &[OsString]) -> Plan {
         ignored.push(arg);
     }
     Plan::Serve { ignored }
+}
+
+fn acp(before: &[OsString], rest: &[OsString]) -> Plan {
+    let text = |arg: &OsString| arg.to_string_lossy().into_owned();
+    let (mut dir, mut dropped) = (None, before.iter().map(text).collect::<Vec<_>>());
+    let mut words = rest.iter();
+    while let Some(word) = words.next() {
+        let option = text(word);
+        if option == "--cwd" {
+            dir = words.next().cloned();
+        } else if let Some(named) = option.strip_prefix("--cwd=") {
+            dir = Some(named.into());
+        } else {
+            dropped.push(option);
+        }
+    }
+    Plan::Acp { dir, dropped }
 }
 
 fn run(before: &[OsString], rest: &[OsString]) -> Plan {
@@ -240,7 +257,20 @@ mod tests {
             assert_eq!(of(name), Plan::Data);
             assert_eq!(of(&format!("--log-level DEBUG --print-logs {name} list")), Plan::Data);
         }
-        assert_eq!(of("acp --port 1"), Plan::Acp);
+    }
+
+    #[test]
+    fn acp_names_its_directory_and_says_what_it_can_t_do() {
+        let expected = |dir: Option<&str>, dropped: &[&str]| Plan::Acp {
+            dir: dir.map(Into::into),
+            dropped: dropped.iter().map(|&word| word.to_owned()).collect(),
+        };
+        assert_eq!(of("acp"), expected(None, &[]));
+        assert_eq!(of("acp --cwd web"), expected(Some("web"), &[]));
+        assert_eq!(
+            of("--pure acp --cwd=web --port 1"),
+            expected(Some("web"), &["--pure", "--port", "1"])
+        );
     }
 
     #[test]

@@ -16,8 +16,8 @@ mod serve;
 use crate::commands::{self, Outcome};
 use crate::output;
 use grammar::Plan;
-use repod_client::{ApiError, ErrorCode};
-use repod_proto::{RepoId, exit};
+use repod_client::ErrorCode;
+use repod_proto::RepoId;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,15 @@ pub(crate) fn run(args: &[OsString]) -> u8 {
     let plan = grammar::plan(args, |dir| Path::new(dir).is_dir());
     let outcome = match plan {
         Plan::PassThrough => real::become_real(args, &[]),
-        Plan::Acp => acp(),
+        Plan::Acp { dir, dropped } => {
+            for option in dropped {
+                output::warn(&format!(
+                    "{option} is not used: this is the repository's own backend"
+                ));
+            }
+            let dir = dir.map_or_else(here, PathBuf::from);
+            commands::on_runtime(commands::acp(&dir, false))
+        }
         Plan::Serve { ignored } => commands::on_runtime(serve::run(&ignored)),
         Plan::Attach { dir, args, dropped } => {
             for option in dropped {
@@ -59,15 +67,6 @@ pub(crate) fn run(args: &[OsString]) -> u8 {
 
 fn here() -> PathBuf {
     PathBuf::from(".")
-}
-
-fn acp() -> Outcome {
-    let message = "`opencode acp` would start a runtime beside the repository's own backend; \
-                   repod does not serve the Agent Client Protocol yet";
-    let real = real::find().map_or_else(|_| "opencode".into(), |path| path.display().to_string());
-    let hint = format!("until it does, `{real} acp` is OpenCode's own, with its shared state");
-    output::error(&ApiError::new(ErrorCode::Internal, message).hint(hint), false);
-    Ok(exit::FAILURE)
 }
 
 /// `opencode run`: the real one, attached. The URL with the credential in it never gets into argv.

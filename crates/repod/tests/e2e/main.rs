@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod acp;
 mod cli;
 mod contended;
 mod crossing;

@@ -106,9 +106,6 @@ fn what_is_the_user_s_own_becomes_the_real_binary() {
         }
     }
     assert_eq!(call(&["--version"]).stdout, "1.18.33\n");
-    let acp = call(&["acp"]);
-    assert_eq!((acp.code, acp.stdout.as_str()), (1, ""), "{acp:?}");
-    assert!(acp.stderr.contains("does not serve the Agent Client Protocol yet"), "{acp:?}");
 
     // The terminal is the user's own.
     executable(&bin.join("opencode"), "#!/bin/sh\n[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && exit 9\n");
