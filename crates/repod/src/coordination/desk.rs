@@ -1,14 +1,16 @@
 //! The desk: the one task that owns the lease table. It feeds it what happened and carries out what
 //! it asks for. It never waits: what takes time runs beside it and comes back as an event.
+//!
+//! With `line` it is all of the synchronisation around the table, and knows nothing else of the daemon:
+//! `tests/interleavings` runs both, as they are, through a model checker.
 
-use super::Inner;
-use super::lock::{self, BranchLock, NotLocked};
+use super::line::{Asker, Word};
 use repod_coordination::lease::{
-    Answer, Ask, CallId, Effect, Event, LeaseKey, Limits, OwnerId, Table, Why,
+    Answer, Ask, CallId, Effect, Event, LeaseKey, Limits, OwnerId, RefusalKind, Table, Why,
 };
-use repod_proto::{Home, LeaseInfo};
+use repod_proto::ApiError;
 use std::collections::{HashMap, VecDeque};
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
@@ -16,51 +18,77 @@ use tokio::task::{AbortHandle, JoinSet};
 /// How often a lock file that somebody else has is tried again.
 const RETRY: Duration = Duration::from_millis(50);
 
+/// Names of calls remembered at least; those nobody holds any more are forgotten when there are more.
+const ASKERS_KEPT: usize = 1024;
+
 /// Worktrees remembered; with more, remembering starts over.
 const WORKTREES_MAX: usize = 4096;
 
-/// What the desk is told.
-pub(super) enum Word {
-    Ask(Box<Ask>, oneshot::Sender<Answer>),
-    Event(Box<Event>),
-    Leases(oneshot::Sender<Vec<LeaseInfo>>),
+/// What the desk stands on.
+pub(super) trait Ground: Clone + Send + 'static {
+    /// A branch's lock file, locked until this is dropped.
+    type Lock: Send + 'static;
+
+    /// Locks the branch's file and writes the number down.
+    fn take(&self, key: &LeaseKey, fence: u64) -> Result<Self::Lock, NotLocked>;
+
+    /// Whether the turn of this owner is known to be over.
+    fn is_over(&self, owner: &OwnerId) -> bool;
+}
+
+/// Why a branch's lock file is not held.
+pub(super) enum NotLocked {
+    /// Somebody has the file.
+    Blocked(String),
+    Failed(ApiError),
 }
 
 /// The lock file of a lease: had, or still tried for.
-enum Lock {
-    Had(#[expect(dead_code, reason = "held for its drop")] BranchLock),
+enum Lock<L> {
+    Had(L),
     Trying(AbortHandle),
 }
 
 /// What comes back from beside the desk.
-enum Done {
-    Locked(LeaseKey, u64, BranchLock),
-    Event(Event),
+enum Done<L> {
+    Locked(LeaseKey, u64, L),
+    Event(Box<Event>),
 }
 
-pub(super) struct Desk {
-    home: Home,
+pub(super) struct Desk<G: Ground> {
+    ground: G,
     table: Table,
-    coordination: Weak<Inner>,
     born: Instant,
     born_at: jiff::Timestamp,
+    /// Who waits for an answer.
     answers: HashMap<CallId, oneshot::Sender<Answer>>,
-    locks: HashMap<LeaseKey, (u64, Lock)>,
+    /// Who asked last, under each name.
+    askers: HashMap<CallId, Weak<Asker>>,
+    askers_kept: usize,
+    /// Whether what is being fed was refused for bearing another's name.
+    stranger: bool,
+    locks: HashMap<LeaseKey, (u64, Lock<G::Lock>)>,
     /// What was checked out in each worktree when somebody last asked to write there.
     checked_out: HashMap<String, LeaseKey>,
-    beside: JoinSet<Done>,
+    beside: JoinSet<Done<G::Lock>>,
 }
 
-impl Desk {
-    pub(super) fn new(home: Home, coordination: Weak<Inner>) -> Self {
-        let table = Table::new(Limits::default(), lock::fences(&home));
+impl<G: Ground> Desk<G> {
+    /// Goes on from the fence numbers on record.
+    pub(super) fn new(
+        ground: G,
+        limits: Limits,
+        fences: impl IntoIterator<Item = (LeaseKey, u64)>,
+    ) -> Self {
         Self {
-            home,
-            table,
-            coordination,
+            ground,
+            table: Table::new(limits, fences),
             born: Instant::now(),
             born_at: jiff::Timestamp::now(),
             answers: HashMap::new(),
+            askers: HashMap::new(),
+            askers_kept: ASKERS_KEPT,
+            stranger: false,
             locks: HashMap::new(),
             checked_out: HashMap::new(),
             beside: JoinSet::new(),
@@ -79,11 +107,8 @@ impl Desk {
             };
             tokio::select! {
                 word = words.recv() => match word {
-                    Some(Word::Ask(ask, reply)) => {
-                        self.notice_switch(&ask);
-                        self.answers.insert(ask.call.clone(), reply);
-                        self.feed(Event::Ask(*ask));
-                    }
+                    Some(Word::Ask(ask, asker, reply)) => self.asked(*ask, &asker, reply),
+                    Some(Word::Left(call, asker)) => self.left(call, &asker),
                     Some(Word::Event(event)) => self.feed(*event),
                     Some(Word::Leases(reply)) => {
                         let at = |ms| self.date(ms);
@@ -93,12 +118,39 @@ impl Desk {
                 },
                 Some(done) = self.beside.join_next() => match done {
                     Ok(Done::Locked(key, fence, lock)) => self.locked(key, fence, lock),
-                    Ok(Done::Event(event)) => self.feed(event),
+                    Ok(Done::Event(event)) => self.feed(*event),
                     // Given up on.
                     Err(_) => {}
                 },
                 () = tick => self.feed(Event::Tick),
             }
+        }
+    }
+
+    fn asked(&mut self, ask: Ask, asker: &Arc<Asker>, reply: oneshot::Sender<Answer>) {
+        self.notice_switch(&ask);
+        if self.askers.len() >= self.askers_kept {
+            self.askers.retain(|_, asker| asker.strong_count() > 0);
+            self.askers_kept = ASKERS_KEPT.max(2 * self.askers.len());
+        }
+        let call = ask.call.clone();
+        let before = self.answers.insert(call.clone(), reply);
+        let asked = self.askers.insert(call.clone(), Arc::downgrade(asker));
+        self.stranger = false;
+        self.feed(Event::Ask(ask));
+        if self.stranger {
+            // The name is another's, who goes on waiting for his answer.
+            self.answers.extend(before.map(|reply| (call.clone(), reply)));
+            self.askers.extend(asked.map(|asker| (call, asker)));
+        } else if let Some(asked) = asked.and_then(|asker| asker.upgrade()) {
+            asked.is_followed();
+        }
+    }
+
+    /// Nobody waits for the call any more, unless it was asked for again.
+    fn left(&mut self, call: CallId, asker: &Asker) {
+        if asker.is_last() {
+            self.feed(Event::CallGone { call });
         }
     }
 
@@ -125,10 +177,10 @@ impl Desk {
         match effect {
             Effect::Secure { key, fence, .. } => return self.secure(key, fence),
             Effect::Release { key, fence, owner, why } => {
-                if let Some((_, Lock::Trying(trying))) =
-                    self.locks.remove(&key).filter(|(of, _)| *of == fence)
-                {
-                    trying.abort();
+                match self.locks.remove(&key).filter(|(of, _)| *of == fence) {
+                    Some((_, Lock::Had(lock))) => drop(lock),
+                    Some((_, Lock::Trying(trying))) => trying.abort(),
+                    None => {}
                 }
                 if why != Why::Done {
                     tracing::warn!(repo = %key.repo, branch = %key.branch, fence, %owner, ?why,
@@ -136,6 +188,8 @@ impl Desk {
                 }
             }
             Effect::Answer { call, answer } => {
+                self.stranger |= matches!(&answer, Answer::Refused(refusal)
+                    if refusal.kind == RefusalKind::SameName);
                 if let Some(reply) = self.answers.remove(&call) {
                     // Who left meanwhile says so himself.
                     let _ = reply.send(answer);
@@ -170,22 +224,23 @@ impl Desk {
     }
 
     fn secure(&mut self, key: LeaseKey, fence: u64) -> Option<Event> {
-        match lock::take(&self.home, &key, fence) {
+        match self.ground.take(&key, fence) {
             Ok(lock) => {
                 self.locks.insert(key.clone(), (fence, Lock::Had(lock)));
                 Some(Event::Secured { key, fence })
             }
             Err(NotLocked::Failed(error)) => Some(Event::SecureFailed { key, fence, error }),
             Err(NotLocked::Blocked(by)) => {
-                let (home, of) = (self.home.clone(), key.clone());
+                let (ground, of) = (self.ground.clone(), key.clone());
                 let trying = self.beside.spawn(async move {
                     loop {
                         tokio::time::sleep(RETRY).await;
-                        match lock::take(&home, &of, fence) {
+                        match ground.take(&of, fence) {
                             Ok(lock) => return Done::Locked(of, fence, lock),
                             Err(NotLocked::Blocked(_)) => {}
                             Err(NotLocked::Failed(error)) => {
-                                return Done::Event(Event::SecureFailed { key: of, fence, error });
+                                let failed = Event::SecureFailed { key: of, fence, error };
+                                return Done::Event(Box::new(failed));
                             }
                         }
                     }
@@ -196,7 +251,7 @@ impl Desk {
         }
     }
 
-    fn locked(&mut self, key: LeaseKey, fence: u64, lock: BranchLock) {
+    fn locked(&mut self, key: LeaseKey, fence: u64, lock: G::Lock) {
         // One that is no longer wanted is unlocked by its drop.
         if let Some(place) = self.locks.get_mut(&key).filter(|(of, _)| *of == fence) {
             place.1 = Lock::Had(lock);
@@ -206,13 +261,8 @@ impl Desk {
 
     /// Looks whether the turn of an owner that is quiet still goes on: an event may have been lost.
     fn check(&mut self, owner: OwnerId) {
-        let OwnerId::Session { repo, root } = &owner else { return };
-        let Some(handle) = self.coordination.upgrade().and_then(|inner| inner.handle(repo)) else {
-            return;
-        };
-        let events = handle.standing().events;
-        if events.known && !events.busy.contains(root) {
-            self.beside.spawn(async { Done::Event(Event::TurnEnded { owner }) });
+        if self.ground.is_over(&owner) {
+            self.beside.spawn(async { Done::Event(Box::new(Event::TurnEnded { owner })) });
         }
     }
 }

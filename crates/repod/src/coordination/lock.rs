@@ -4,6 +4,7 @@
 //! The number is written in place, in one small write, before anybody is told of it: it has to
 //! outlive the daemon, not a power cut, which no writer of an old number outlives either.
 
+use super::desk::NotLocked;
 use repod_coordination::lease::{Branch, LeaseKey};
 use repod_proto::{ApiError, ErrorCode, Home, RepoId};
 use repod_supervisor::files::{LockError, LockFile};
@@ -17,13 +18,6 @@ const FENCES: &str = "fences";
 
 /// A branch's lock, held.
 pub(super) struct BranchLock(#[expect(dead_code, reason = "held for its drop")] LockFile);
-
-/// Why it is not held.
-pub(super) enum NotLocked {
-    /// Somebody has the file.
-    Blocked(String),
-    Failed(ApiError),
-}
 
 /// Locks the branch's file and writes the number down.
 pub(super) fn take(home: &Home, key: &LeaseKey, fence: u64) -> Result<BranchLock, NotLocked> {

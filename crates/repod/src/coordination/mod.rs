@@ -14,33 +14,42 @@
 mod calls;
 mod desk;
 mod footprint;
+mod ground;
+mod guarded;
 mod guards;
+mod line;
 mod lock;
 mod policy;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use calls::{Caller, GuardedCall, Verdict, Wanted, wait};
 pub(crate) use footprint::{Footprint, branch_of, directory_of};
-pub(crate) use guards::{Guarded, Presence};
+pub(crate) use guarded::Guarded;
+pub(crate) use guards::Presence;
+pub(crate) use line::Granted;
 pub(crate) use repod_coordination::lease::{
-    Answer, Ask, CallId, Event, Hold, Kind, LeaseKey, OwnerId, Party, Restored, RestoredCall, Wait,
-    words,
+    Ask, CallId, Event, Hold, Kind, LeaseKey, OwnerId, Party, Restored, RestoredCall, Wait, words,
 };
 
 use crate::backend::{RepoHandle, WeakHandle};
 use crate::repo::Repo;
 use crate::settings::Policy;
-use desk::{Desk, Word};
+use desk::Desk;
+use ground::House;
 use guards::Guards;
-use repod_proto::{ApiError, ErrorCode, Home, LeaseInfo, RepoId};
+use line::Line;
+use repod_coordination::lease::Limits;
+use repod_proto::{ApiError, Home, LeaseInfo, RepoId};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-/// Words on their way to the desk. It never waits, so more than a few mean that the machine does.
+/// Words on their way to the desk.
 const WORDS_MAX: usize = 4096;
 /// How long the guards of backends that an earlier daemon left may take to say what they hold,
 /// before anybody is granted anything: they look for the daemon once a second.
@@ -51,7 +60,7 @@ const REBUILD: Duration = Duration::from_millis(1500);
 pub(crate) struct Coordination(Arc<Inner>);
 
 struct Inner {
-    words: mpsc::Sender<Word>,
+    line: Line,
     guards: Guards,
     repos: Mutex<HashMap<RepoId, WeakHandle>>,
     policy: Policy,
@@ -62,16 +71,17 @@ struct Inner {
 impl Coordination {
     /// Must be called within the runtime.
     pub(crate) fn new(home: &Home, policy: Policy) -> Self {
-        let (words, received) = mpsc::channel(WORDS_MAX);
+        let (line, words) = Line::new(WORDS_MAX);
         let inner = Arc::new(Inner {
-            words,
+            line,
             guards: Guards::default(),
             repos: Mutex::default(),
             policy,
             opens: Mutex::new(Instant::now()),
         });
-        let desk = Desk::new(home.clone(), Arc::downgrade(&inner));
-        tokio::spawn(desk.run(received));
+        let house = House::new(home.clone(), Arc::downgrade(&inner));
+        let desk = Desk::new(house, Limits::default(), lock::fences(home));
+        tokio::spawn(desk.run(words));
         Self(inner)
     }
 
@@ -108,75 +118,22 @@ impl Coordination {
     pub(crate) async fn ask(&self, ask: Ask) -> Result<Granted, ApiError> {
         let opens = *self.0.opens.lock().unwrap_or_else(PoisonError::into_inner);
         tokio::time::sleep_until(opens).await;
-        let mut asked = Granted { desk: self.clone(), call: Some(ask.call.clone()), lease: None };
-        let (reply, answer) = oneshot::channel();
-        self.say(Word::Ask(Box::new(ask), reply)).await?;
-        match answer.await {
-            Ok(Answer::Granted { key, fence }) => {
-                asked.lease = Some((key, fence));
-                Ok(asked)
-            }
-            Ok(Answer::Refused(refusal)) => {
-                asked.call = None;
-                Err(words::refusal(&refusal))
-            }
-            Err(_) => {
-                // Asked again under the same name: whoever asked last gets the answer.
-                asked.call = None;
-                Err(ApiError::new(ErrorCode::Stopped, "this call was asked for a second time"))
-            }
-        }
+        self.0.line.ask(ask).await
     }
 
     /// Tells the desk what happened.
     pub(crate) async fn tell(&self, event: Event) {
-        let _ = self.say(Word::Event(Box::new(event))).await;
+        self.0.line.tell(event).await;
     }
 
     /// Everything that is held.
     pub(crate) async fn leases(&self) -> Result<Vec<LeaseInfo>, ApiError> {
-        let (reply, answer) = oneshot::channel();
-        self.say(Word::Leases(reply)).await?;
-        answer.await.map_err(|_| ended())
-    }
-
-    async fn say(&self, word: Word) -> Result<(), ApiError> {
-        self.0.words.send(word).await.map_err(|_| ended())
+        self.0.line.leases().await
     }
 }
 
 impl Inner {
     fn handle(&self, repo: &RepoId) -> Option<RepoHandle> {
         self.repos.lock().unwrap_or_else(PoisonError::into_inner).get(repo)?.upgrade()
-    }
-}
-
-fn ended() -> ApiError {
-    ApiError::new(ErrorCode::Internal, "the task that keeps the leases has ended; see repod.log")
-}
-
-/// A call that may write, or still waits to: gone when this is dropped, unless it is kept.
-pub(crate) struct Granted {
-    desk: Coordination,
-    call: Option<CallId>,
-    pub(crate) lease: Option<(LeaseKey, u64)>,
-}
-
-impl Granted {
-    /// It runs on after this: its end will be reported.
-    pub(crate) fn keep(mut self) -> Option<(LeaseKey, u64)> {
-        self.call = None;
-        self.lease.take()
-    }
-}
-
-impl Drop for Granted {
-    fn drop(&mut self) {
-        let Some(call) = self.call.take() else { return };
-        let word = Word::Event(Box::new(Event::CallGone { call }));
-        if let Err(mpsc::error::TrySendError::Full(word)) = self.desk.0.words.try_send(word) {
-            let desk = self.desk.clone();
-            tokio::spawn(async move { desk.say(word).await });
-        }
     }
 }

@@ -79,7 +79,7 @@ impl Router {
                 diff: String::new(),
             });
         };
-        let _alone = self.alone(&operation).await;
+        let _alone = self.0.working.hold(&operation).await;
         let journal = self.0.journals.of(&first).await?;
         let op = record(operation, source, wanted);
         // The patches are made while the disk takes the record.

@@ -13,6 +13,7 @@
 //! so that the backend applies them exactly (`patch`), and given ones are read to find which repos they
 //! concern (`touched`).
 
+mod alone;
 mod attributes;
 mod bypass;
 mod carry;
@@ -47,12 +48,13 @@ pub(crate) use stage::{Leave, operation_id};
 
 use crate::coordination::Coordination;
 use crate::fleet::Fleet;
+use alone::Alone;
 use journals::Journals;
 use repod_proto::{ApiError, Home, RepoId};
 use repod_store::RepoFile;
 use stage::Foreign;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex};
 
 /// See the module. Cheap to clone.
 #[derive(Clone)]
@@ -68,7 +70,7 @@ struct Inner {
     sessions: shell::Sessions,
     watched: bypass::Watched,
     /// Operations that are being carried out: one at a time for each.
-    working: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
+    working: Alone,
 }
 
 impl Router {
@@ -82,29 +84,12 @@ impl Router {
             foreign: Mutex::default(),
             sessions: shell::Sessions::default(),
             watched: bypass::Watched::default(),
-            working: Mutex::default(),
+            working: Alone::default(),
         }))
     }
 
     /// The file of a repo's journal, which is made where there is none; sessions are on record in it too.
     pub(crate) async fn file(&self, repo: &RepoId) -> Result<RepoFile, ApiError> {
         Ok(self.0.journals.of(repo).await?.file().clone())
-    }
-
-    /// Waits until nobody else carries this operation out.
-    async fn alone(&self, operation: &str) -> tokio::sync::OwnedMutexGuard<()> {
-        let lock = {
-            let mut working = self.0.working.lock().unwrap_or_else(PoisonError::into_inner);
-            working.retain(|_, lock| lock.strong_count() > 0);
-            match working.get(operation).and_then(Weak::upgrade) {
-                Some(lock) => lock,
-                None => {
-                    let lock = Arc::new(tokio::sync::Mutex::new(()));
-                    working.insert(operation.to_owned(), Arc::downgrade(&lock));
-                    lock
-                }
-            }
-        };
-        lock.lock_owned().await
     }
 }

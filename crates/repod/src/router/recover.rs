@@ -103,7 +103,7 @@ impl Router {
             kind: Kind::Ordinary,
         };
         let _granted = self.0.coordination.take(&branches, wanted, true).await?;
-        let _alone = self.alone(id).await;
+        let _alone = self.0.working.hold(id).await;
         // The caller may have come back and finished it meanwhile.
         let Some(op) = journal.get(id).await.map_err(store)? else { return Ok(State::Refused) };
         Ok(self.settle(journal, op, true).await?.state)

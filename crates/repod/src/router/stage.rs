@@ -110,7 +110,7 @@ impl Router {
         let stage = self.0.home.repo(caller).stage();
         let known = self.foreign(caller, session, call).map(|foreign| foreign.operation);
         let (session, call) = (session.to_owned(), call.to_owned());
-        let reading_alone = self.alone(&laid_out(caller, &session, &call)).await;
+        let reading_alone = self.0.working.hold(&laid_out(caller, &session, &call)).await;
         let reading = tokio::task::spawn_blocking(move || {
             let plan = match known {
                 Some(operation) => read_plan(&plan_file(&stage, &operation))?,
@@ -194,7 +194,7 @@ impl Router {
         let name = laid_out(caller, session, call);
         tokio::spawn(async move {
             // Copies that go while they are read would look like removed files.
-            let _alone = router.alone(&name).await;
+            let _alone = router.0.working.hold(&name).await;
             let _ = tokio::task::spawn_blocking(move || clear(&stage, &foreign.operation)).await;
         });
     }

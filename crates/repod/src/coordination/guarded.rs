@@ -1,0 +1,59 @@
+//! No turn that may write begins in a directory without its guard: it is opened, and waited for.
+
+use super::Coordination;
+use crate::backend::Process;
+use repod_opencode::BackendClient;
+use repod_proto::{ApiError, ErrorCode, Generation, RepoId};
+use std::time::Duration;
+
+/// How long a directory's guard may take to come: the directory is opened for it, plugins and all.
+const GUARD_LIMIT: Duration = Duration::from_secs(10);
+/// How soon it is opened once more.
+const OPEN_PAUSE: Duration = Duration::from_millis(500);
+
+/// A directory of a backend that is to be written in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Guarded<'a> {
+    pub(crate) repo: &'a RepoId,
+    pub(crate) generation: Generation,
+    pub(crate) directory: &'a str,
+}
+
+impl Coordination {
+    /// Waits for the guard of a directory; without one no turn that may write is let through.
+    pub(crate) async fn guarded(
+        &self,
+        place: Guarded<'_>,
+        process: &Process,
+        backend: &BackendClient,
+    ) -> Result<(), ApiError> {
+        let Guarded { repo, generation, directory } = place;
+        let guards = self.guards();
+        if guards.is_there(repo, generation, directory) {
+            return Ok(());
+        }
+        if !process.guard.is_empty() {
+            // Opens the directory, which loads its plugins; again and again, because one that is just
+            // being closed still answers.
+            let opening = async {
+                loop {
+                    let _ = backend.session_status(directory).await;
+                    tokio::time::sleep(OPEN_PAUSE).await;
+                }
+            };
+            let came = tokio::select! {
+                () = opening => false,
+                came = guards.comes(repo, generation, directory, GUARD_LIMIT) => came,
+            };
+            if came {
+                return Ok(());
+            }
+        }
+        let message =
+            format!("the guard of `{directory}` is not there, so nothing may write there");
+        Err(ApiError::new(ErrorCode::GuardMissing, message).hint(
+            "`repod restart` loads it anew; `repod logs` may say why it did not load (is OPENCODE_PURE \
+             set, or a plugin broken?)",
+        ))
+    }
+}
