@@ -4,7 +4,7 @@ use super::backend::TurnInput;
 use super::live::{Live, TurnRun};
 use super::log::TurnLog;
 use super::stores::{failed, updated};
-use super::{Sessions, binding, checked_name, run};
+use super::{Sessions, binding, checked_name, run, save};
 use crate::scope::Place;
 use crate::settings;
 use repod_proto::agent::{AgentEvent, Status, TurnState};
@@ -50,23 +50,22 @@ impl Sessions {
             Begun::Known(turn) => return Ok(self.begun(&turn, 0)),
             Begun::Full(ahead) => return Err(busy(key, ahead)),
         };
-        let log = Arc::new(TurnLog::new(turn.next_event));
+        let run = TurnRun {
+            turn: turn.turn,
+            turn_id: turn.turn_id.clone(),
+            place,
+            input,
+            log: Arc::new(TurnLog::new(turn.next_event)),
+            left: None,
+            abort: watch::Sender::new(false),
+        };
         if ahead > 0 {
             let status = Status { state: TurnState::Queued, ..Status::default() };
-            log.tell(AgentEvent::Status(status));
+            run.log.tell(AgentEvent::Status(status));
+            // Nobody saves what a turn in line tells.
+            save::last(&opened, key, &run).await;
         }
-        self.line_up(
-            &live,
-            TurnRun {
-                turn: turn.turn,
-                turn_id: turn.turn_id.clone(),
-                place,
-                input,
-                log,
-                left: None,
-                abort: watch::Sender::new(false),
-            },
-        );
+        self.line_up(&live, run);
         Ok(self.begun(&turn, ahead))
     }
 

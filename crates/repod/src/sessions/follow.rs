@@ -77,7 +77,11 @@ impl Following {
             Had::Older => return self.read_record(Some(&run)).await,
             // Its sender is gone when the turn is: the record has the rest.
             Had::Nothing => drop(changes.changed().await),
-            Had::End => self.has_ended = true,
+            Had::End => {
+                self.has_ended = true;
+                // An earlier daemon told more than it got on record: the end is told all the same.
+                self.buffer.extend(run.log.last().filter(|last| last.0 < self.after));
+            }
         }
         Ok(())
     }
@@ -110,7 +114,9 @@ impl Following {
         let store = &opened.store;
         let last = store.events(&self.key, self.turn, next.saturating_sub(2), 1).await;
         let last = last.map_err(failed)?.and_then(|mut page| page.events.pop());
-        if last.is_some_and(|(_, line)| is_end(&line)) {
+        if let Some((id, line)) = last.filter(|(_, line)| is_end(line)) {
+            let is_missed = id < self.after;
+            self.buffer.extend(is_missed.then(|| (id, Bytes::from(line))));
             return Ok(());
         }
         let turn = store.turn(&self.key, self.turn).await.map_err(failed)?;

@@ -1,5 +1,8 @@
 //! What one turn has told, in memory while it runs: numbered lines, a bounded number of them. Followers
 //! read here; what is older than the oldest is on record. Nothing here waits for a database.
+//!
+//! A line is given out when it is on record, so that the daemon's successor never gives its number to
+//! another line, nor tells it again: what was not on record, nobody has seen.
 
 use bytes::Bytes;
 use repod_proto::TurnLine;
@@ -20,6 +23,8 @@ pub(crate) struct TurnLog {
     lines: Mutex<Lines>,
     /// The number the next line will have.
     next: watch::Sender<u64>,
+    /// The number of the first line that can't be had yet.
+    shown: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
@@ -30,6 +35,8 @@ struct Lines {
     bytes: usize,
     /// The first that isn't on record.
     unsaved: u64,
+    /// There is no record to wait for: it fails, or there is none.
+    is_unrecorded: bool,
     is_closed: bool,
     /// The last word on whether it waits for a person.
     is_waiting: bool,
@@ -60,11 +67,13 @@ impl TurnLog {
             held: VecDeque::new(),
             bytes: 0,
             unsaved: next,
+            is_unrecorded: false,
             is_closed: false,
             is_waiting: false,
             watcher: None,
         };
-        Self { lines: Mutex::new(lines), next: watch::Sender::new(next) }
+        let (next, shown) = (watch::Sender::new(next), watch::Sender::new(next));
+        Self { lines: Mutex::new(lines), next, shown }
     }
 
     /// Leaves out of what is told from now on what was told before.
@@ -92,17 +101,16 @@ impl TurnLog {
         // Plain data of ours, which always serialises.
         let Ok(line) = serde_json::to_vec(&TurnLine { id, event }) else { return };
         lines.push(Bytes::from(line));
-        drop(lines);
         self.next.send_replace(id + 1);
+        self.show(&lines);
     }
 
     /// The last line was told.
     pub(crate) fn close(&self) {
         let mut lines = self.lines();
         lines.is_closed = true;
-        let next = lines.next();
-        drop(lines);
-        self.next.send_replace(next);
+        self.next.send_replace(lines.next());
+        self.show(&lines);
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -122,20 +130,32 @@ impl TurnLog {
     /// Lines with numbers above `after`.
     pub(crate) fn after(&self, after: u64) -> Had {
         let lines = self.lines();
-        let wanted = after + 1;
-        if wanted >= lines.next() {
-            return if lines.is_closed { Had::End } else { Had::Nothing };
+        let (wanted, shown) = (after + 1, lines.shown());
+        if wanted >= shown {
+            let is_end = lines.is_closed && shown == lines.next();
+            return if is_end { Had::End } else { Had::Nothing };
         }
         if wanted < lines.first {
             return Had::Older;
         }
         let skipped = usize::try_from(wanted - lines.first).unwrap_or(usize::MAX);
-        let numbered = (wanted..).zip(lines.held.iter().skip(skipped).cloned());
+        let numbered = (wanted..shown).zip(lines.held.iter().skip(skipped).cloned());
         Had::Lines(numbered.take(CHUNK).collect())
     }
 
-    /// Changes with each line, and at the end.
+    /// The last line of all.
+    pub(crate) fn last(&self) -> Option<(u64, Bytes)> {
+        let lines = self.lines();
+        lines.held.back().map(|line| (lines.next() - 1, line.clone()))
+    }
+
+    /// Changes when more can be had, and at the end.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.shown.subscribe()
+    }
+
+    /// Changes with each line told, and at the end.
+    pub(super) fn news(&self) -> watch::Receiver<u64> {
         self.next.subscribe()
     }
 
@@ -151,6 +171,19 @@ impl TurnLog {
     pub(super) fn saved(&self, next: u64) {
         let mut lines = self.lines();
         lines.unsaved = lines.unsaved.max(next);
+        lines.is_unrecorded = false;
+        self.show(&lines);
+    }
+
+    /// The record can't be had now: those who follow don't wait for it.
+    pub(super) fn unrecorded(&self) {
+        let mut lines = self.lines();
+        lines.is_unrecorded = true;
+        self.show(&lines);
+    }
+
+    fn show(&self, lines: &Lines) {
+        self.shown.send_replace(lines.shown());
     }
 
     fn lines(&self) -> MutexGuard<'_, Lines> {
@@ -161,6 +194,11 @@ impl TurnLog {
 impl Lines {
     fn next(&self) -> u64 {
         self.first + self.held.len() as u64
+    }
+
+    /// The first that isn't given out.
+    fn shown(&self) -> u64 {
+        if self.is_unrecorded { self.next() } else { self.unsaved.max(self.first) }
     }
 
     fn push(&mut self, line: Bytes) {
@@ -184,10 +222,31 @@ mod tests {
     }
 
     #[test]
+    fn nobody_sees_what_is_not_on_record_unless_there_is_none() {
+        let log = TurnLog::new(1);
+        let mut changes = log.changes();
+        log.tell(text("a"));
+        log.tell(text("b"));
+        log.close();
+        assert_eq!(log.after(0), Had::Nothing);
+        log.saved(2);
+        assert!(changes.has_changed().unwrap());
+        let Had::Lines(lines) = log.after(0) else { panic!("there is one") };
+        assert_eq!((lines.len(), log.after(1)), (1, Had::Nothing));
+        log.unrecorded();
+        assert!(matches!(log.after(1), Had::Lines(_)));
+        assert_eq!(log.after(2), Had::End);
+        changes.mark_unchanged();
+        log.saved(3);
+        assert_eq!((log.after(2), log.last().unwrap().0), (Had::End, 2));
+    }
+
+    #[test]
     fn lines_are_numbered_and_can_be_had_from_any_point_on() {
         let log = TurnLog::new(7);
         log.tell(text("a"));
         log.tell(text("b"));
+        log.saved(9);
         let Had::Lines(lines) = log.after(7) else { panic!("there is one") };
         assert_eq!(lines[0].0, 8);
         let line: TurnLine = serde_json::from_slice(&lines[0].1).unwrap();

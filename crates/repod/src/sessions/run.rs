@@ -33,6 +33,7 @@ async fn one(sessions: &Sessions, live: &Arc<Live>, run: &Arc<TurnRun>) {
         Ok(opened) => opened,
         Err(error) => {
             tracing::error!(session = live.key.session_id, %error, "a turn has no store");
+            run.log.unrecorded();
             tell_end(run, failed_end(&error));
             return;
         }

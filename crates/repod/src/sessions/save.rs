@@ -1,5 +1,5 @@
-//! Puts what a turn tells on record, a batch at a time, beside the turn: whoever follows it doesn't wait
-//! for the database.
+//! Puts what a turn tells on record, a batch at a time, beside the turn. Whoever follows it is told what
+//! is on record; only while that fails doesn't anybody wait for it.
 
 use super::live::TurnRun;
 use super::stores::{Opened, failed, updated};
@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-/// How long lines are gathered.
-const BATCH: Duration = Duration::from_millis(150);
+/// The least time between two batches: the first line after a pause is saved, and told, at once.
+const BATCH: Duration = Duration::from_millis(20);
 /// After a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -41,19 +42,22 @@ async fn save(
     run: Arc<TurnRun>,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    let mut changes = run.log.changes();
+    let mut changes = run.log.news();
     let mut was_waiting = false;
+    let mut last: Option<Instant> = None;
     loop {
         let is_last = tokio::select! {
             _ = &mut stopped => true,
             changed = changes.changed() => changed.is_err(),
         };
-        if !is_last {
+        if let Some(last) = last.filter(|_| !is_last) {
             // Together with what comes in a moment.
-            let _ = tokio::time::timeout(BATCH, &mut stopped).await;
+            let _ = tokio::time::timeout_at(last + BATCH, &mut stopped).await;
         }
+        last = Some(Instant::now());
         if let Err(error) = now(&opened, &key, &run).await {
             tracing::warn!(session = key.session_id, turn = run.turn, %error, "events aren't saved");
+            run.log.unrecorded();
             if !is_last {
                 tokio::time::sleep(PAUSE).await;
                 continue;
@@ -90,6 +94,7 @@ pub(super) async fn now(opened: &Opened, key: &SessionKey, run: &TurnRun) -> Res
 pub(super) async fn last(opened: &Opened, key: &SessionKey, run: &TurnRun) {
     if let Err(error) = now(opened, key, run).await {
         tracing::warn!(session = key.session_id, turn = run.turn, %error, "its end isn't saved");
+        run.log.unrecorded();
     }
 }
 

@@ -138,7 +138,7 @@ impl Turn {
         self.doubted = false;
         let was_waiting = self.phase == Phase::Waiting;
         match says {
-            Says::Over(end) => return self.settle(end),
+            Says::Over(end) => return self.over(end),
             // What is gone says no more than its end.
             _ if self.phase == Phase::Dying => return Vec::new(),
             // It may be of the turn before. The answer to the prompt is still to come, and with it
@@ -209,8 +209,8 @@ impl Turn {
         let Some(why) = self.looking.take() else { return Vec::new() };
         if self.phase == Phase::Dying {
             return match look {
-                Look::Finished(end) => self.settle(end),
-                _ => self.lose(),
+                Look::Finished(end) => self.over(end),
+                _ => self.lose(interrupted()),
             };
         }
         let again = std::mem::take(&mut self.look_again);
@@ -321,9 +321,15 @@ impl Turn {
         vec![Effect::Settle(Settled { end, crashed: false, lost: false })]
     }
 
-    fn lose(&mut self) -> Vec<Effect> {
+    fn over(&mut self, end: TurnEnd) -> Vec<Effect> {
+        // The end of what died with its process is made up by those who saw that: nobody wanted it.
+        let is_made_up = self.phase == Phase::Dying && end.outcome == TurnOutcome::Interrupted;
+        if is_made_up && self.aborts.is_none() { self.lose(end) } else { self.settle(end) }
+    }
+
+    fn lose(&mut self, end: TurnEnd) -> Vec<Effect> {
         self.phase = Phase::Settled;
-        vec![Effect::Settle(Settled { end: interrupted(), crashed: false, lost: true })]
+        vec![Effect::Settle(Settled { end, crashed: false, lost: true })]
     }
 
     /// Fails closed: what its session is in is not known.

@@ -122,6 +122,11 @@ impl<'a> Drive<'a> {
                 self.looking = None;
                 Some(Event::Looked(self.looked(found)))
             }
+            // Before what is told of its end, which is made up then.
+            () = gone(&mut self.views, generation), if !self.is_gone => {
+                self.is_gone = true;
+                Some(Event::Gone)
+            }
             tapped = self.tap.next() => match tapped {
                 Some(Tapped::Event(data)) => self.heard(&data),
                 Some(Tapped::Missed) => Some(Event::Missed),
@@ -130,10 +135,6 @@ impl<'a> Drive<'a> {
                     Some(Event::Gone)
                 }
             },
-            () = gone(&mut self.views, generation), if !self.is_gone => {
-                self.is_gone = true;
-                Some(Event::Gone)
-            }
             () = wanted(&mut self.abort), if !self.is_aborted => {
                 self.is_aborted = true;
                 Some(Event::Abort)

@@ -136,6 +136,21 @@ fn a_turn_is_interrupted_with_its_backend_and_what_it_had_said_before_counts() {
 }
 
 #[test]
+fn an_end_made_up_after_its_backend_s_death_is_a_loss_unless_it_was_wanted() {
+    let made_up = || ended(TurnOutcome::Interrupted);
+    let over = || Event::Heard { says: Says::Over(made_up()), waiting: false };
+    let ways = [vec![over()], vec![Event::Elapsed, Event::Looked(Look::Finished(made_up()))]];
+    for way in ways {
+        let mut turn = running();
+        turn.on(Event::Gone);
+        assert!(settled(&after(&mut turn, way)).unwrap().lost);
+    }
+    let mut turn = running();
+    let effects = after(&mut turn, [Event::Abort, Event::Gone, over()]);
+    assert!(!settled(&effects).unwrap().lost);
+}
+
+#[test]
 fn an_abort_is_repeated_until_it_is_heeded_or_given_up() {
     let mut turn = running();
     assert_eq!(turn.on(Event::Abort), [Effect::Abort, Effect::Wait(Patience::Moment)]);
