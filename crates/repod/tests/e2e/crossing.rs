@@ -79,7 +79,6 @@ async fn reap(world: &World, mut random: fastrand::Rng) {
     }
 }
 
-#[ignore = "a session may spend its tries while a daemon is being replaced: run it with `--ignored`"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn random_writes_across_repos_survive_random_deaths() {
     let full = std::env::var_os("REPOD_TEST_FULL").is_some();

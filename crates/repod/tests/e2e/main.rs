@@ -31,7 +31,9 @@ use repod_client::{Client, StartPolicy};
 use repod_proto::{Endpoint, RepoStatus, RepoSummary};
 use repod_testkit::world::WorldBuilder;
 use repod_testkit::{Oc, World, proc};
-use std::path::Path;
+use std::fmt::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// More than any single thing here takes on a slow machine.
@@ -66,13 +68,34 @@ fn oc(endpoint: &Endpoint) -> Oc {
     Oc::of(endpoint)
 }
 
-/// A Rust program's client of this world, with the world's environment.
+/// A Rust program's client of this world, with the world's environment: a daemon that it starts, because
+/// one has just been killed, gets that as well.
 fn client(world: &World) -> Client {
     let env = world.environment().iter();
     let env = env.map(|(k, v)| (k.to_str().unwrap().into(), v.to_str().unwrap().into()));
-    Client::new(world.layout())
-        .start_policy(StartPolicy::With(env!("CARGO_BIN_EXE_repod").into()))
-        .env(env.collect())
+    Client::new(world.layout()).start_policy(StartPolicy::With(in_world(world))).env(env.collect())
+}
+
+/// A program that is repod in the world's environment, whoever starts it.
+fn in_world(world: &World) -> PathBuf {
+    let path = world.root().join("repod-in-world");
+    if path.exists() {
+        return path;
+    }
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
+    let mut script =
+        "#!/bin/bash\nfor name in $(compgen -e); do unset \"$name\"; done\n".to_owned();
+    for (name, value) in world.environment() {
+        let (name, value) = (name.to_str().unwrap(), quoted(value.to_str().unwrap()));
+        writeln!(script, "export {name}={value}").unwrap();
+    }
+    writeln!(script, "exec -a repod {} \"$@\"", quoted(env!("CARGO_BIN_EXE_repod"))).unwrap();
+    // Put in place whole: several may come at once, and a file that is open for writing can't be run.
+    let made = world.root().join(format!("repod-{}", fastrand::u64(..)));
+    fs_err::write(&made, script).unwrap();
+    fs_err::set_permissions(&made, std::fs::Permissions::from_mode(0o755)).unwrap();
+    fs_err::rename(&made, &path).unwrap();
+    path
 }
 
 /// The daemon's pid, as it says itself.

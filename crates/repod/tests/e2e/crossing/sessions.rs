@@ -135,7 +135,9 @@ impl Session {
         while let Some(turn) = self.next_turn(scene, jobs) {
             let (before, prompt) = turn;
             // Its answer may be lost with whoever dies; what was done is read below.
-            let _ = self.client.prompt(&self.id, prompt, TURN_BOUND).await;
+            if let Err(error) = self.client.prompt(&self.id, prompt, TURN_BOUND).await {
+                println!("{}: a prompt without an answer: {error}", self.id);
+            }
             self.quiet(scene).await;
             let done = self.done(scene).await;
             for Attempt { number, job, .. } in &self.made[before..] {
