@@ -4,6 +4,7 @@ mod cli;
 mod ends;
 mod many;
 mod recovery;
+mod shared;
 mod turns;
 
 use crate::{client, oc};
