@@ -167,6 +167,52 @@ async fn a_daemon_that_dies_in_the_middle_leaves_nothing_half_done() {
     world.finish();
 }
 
+/// One part is applied when the daemon dies, and before the next one comes the other part has become
+/// impossible: the first is taken back.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_finished_after_a_death_is_undone() {
+    let world = world();
+    let (a, b, c) = (world.git_repo("a"), world.git_repo("b"), world.git_repo("c"));
+    let client = oc(&ensure(&world, &a));
+    for repo in [&b, &c] {
+        ensure(&world, repo);
+        fs_err::create_dir(repo.join("dir")).unwrap();
+        fs_err::write(repo.join("dir/old.txt"), "old\n").unwrap();
+    }
+    let session = client.create_session(&a).await.unwrap();
+    let daemon = proc::Handle::open(crate::daemon_pid(&world)).unwrap();
+    let standby = wait_until("a standby", BOUND, async || {
+        world.processes().into_iter().find(|it| it.cmdline.contains("--standby")).map(|it| it.pid)
+    })
+    .await;
+    let standby = proc::Handle::open(standby).unwrap();
+    standby.stop().unwrap();
+
+    fs_err::write(world.repod_home().join("fault-part-applied"), "").unwrap();
+    let update = |repo: &Path| {
+        format!("*** Update File: {}\n@@\n-old\n+new\n", repo.join("dir/old.txt").display())
+    };
+    let patch = format!("*** Begin Patch\n{}{}*** End Patch", update(&b), update(&c));
+    let script = Script::new().apply_patch(patch).text("done");
+    let prompt = Prompt::from(script.prompt("x")).model(PATCH_MODEL);
+    client.start_turn(&session, prompt).await.unwrap();
+    assert!(daemon.wait_exit(BOUND));
+    let text = |repo: &Path| fs_err::read_to_string(repo.join("dir/old.txt")).unwrap();
+    let (done, open) = if text(&b) == "new\n" { (&b, &c) } else { (&c, &b) };
+    assert_eq!((text(done).as_str(), text(open).as_str()), ("new\n", "old\n"), "one was applied");
+    // Git changes nothing behind a symbolic link.
+    fs_err::rename(open.join("dir"), open.join("real")).unwrap();
+    std::os::unix::fs::symlink("real", open.join("dir")).unwrap();
+    standby.cont().unwrap();
+
+    let turn = settled(&client, &session, "done").await;
+    assert!(turn.tools[0].error.is_some(), "{:?}", turn.tools[0]);
+    assert_eq!((text(done).as_str(), text(open).as_str()), ("old\n", "old\n"));
+    let outcomes: Vec<_> = mutations(&world).into_iter().map(|it| it.outcome).collect();
+    assert_eq!(outcomes, [MutationOutcome::RolledBack; 2]);
+    world.finish();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_target_s_backend_may_die_meanwhile() {
     let world = world();
