@@ -8,10 +8,11 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, Response, header};
 use hyper_util::rt::TokioIo;
 use repod_proto::{
-    ApiError, DaemonInfo, Endpoint, EnsureProgress, EnsureRequest, ErrorBody, ErrorCode, GcReport,
-    GcRequest, HibernateReport, HibernateRequest, Home, LeaseHeld, LeaseHoldRequest, LeaseInfo,
-    LeaseReleaseReport, LeaseReleaseRequest, RepoStatus, RepoSummary, RestartRequest,
-    ShutdownReport, ShutdownRequest, StopReport, StopRequest, StreamItem,
+    AdoptRequest, ApiError, DaemonInfo, EjectRequest, Endpoint, EnsureProgress, EnsureRequest,
+    ErrorBody, ErrorCode, GcReport, GcRequest, HibernateReport, HibernateRequest, HistoryReport,
+    Home, LeaseHeld, LeaseHoldRequest, LeaseInfo, LeaseReleaseReport, LeaseReleaseRequest,
+    RepoStatus, RepoSummary, RestartRequest, ShutdownReport, ShutdownRequest, StopReport,
+    StopRequest, StreamItem,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -139,6 +140,24 @@ impl Client {
     /// When the target is not known; what stays awake of many is in the report.
     pub async fn hibernate(&self, request: &HibernateRequest) -> Result<HibernateReport, ApiError> {
         self.call(Method::POST, "/v1/hibernate", request).await
+    }
+
+    /// Brings over from the user's shared database what was added since.
+    ///
+    /// # Errors
+    /// `history_*`, or when the backend is in use.
+    pub async fn adopt(&self, path: impl AsRef<Path>) -> Result<HistoryReport, ApiError> {
+        let request = AdoptRequest { path: absolute(path.as_ref())?, env: self.env.clone() };
+        self.call(Method::POST, "/v1/adopt", &request).await
+    }
+
+    /// Brings the repo's sessions back into the user's shared database and puts its own aside.
+    ///
+    /// # Errors
+    /// `history_*`, or when the backend can't be stopped.
+    pub async fn eject(&self, path: impl AsRef<Path>) -> Result<HistoryReport, ApiError> {
+        let request = EjectRequest { path: absolute(path.as_ref())?, env: self.env.clone() };
+        self.call(Method::POST, "/v1/eject", &request).await
     }
 
     /// Who may write where.

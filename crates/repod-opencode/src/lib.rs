@@ -20,5 +20,5 @@ pub use hold::hold_events;
 pub use sse::SseDecoder;
 pub use v1_18::{
     AttachCommand, AttachTarget, Guard, Launch, LaunchError, LaunchSpec, MARKER, USERNAME,
-    attach_command, explain_exit, is_port_lost, ready_line, xdg_homes,
+    attach_command, explain_exit, is_port_lost, ready_line, user_history, xdg_homes,
 };

@@ -33,6 +33,8 @@ fn yes() -> bool {
 pub enum EnsureStep {
     /// Waiting for its turn: only so many backends start at once.
     Queued,
+    /// Bringing over its sessions from the user's shared database.
+    History,
     /// Making directories, overlay and environment.
     Preparing,
     /// The process is being started.
@@ -56,6 +58,7 @@ impl EnsureStep {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "waiting for its turn",
+            Self::History => "bringing over its sessions",
             Self::Preparing => "preparing",
             Self::Spawning => "spawning",
             Self::Booting => "booting",
@@ -162,6 +165,57 @@ pub struct HibernateOutcome {
 pub struct HibernateReport {
     /// One entry for each repo asked for.
     pub hibernated: Vec<HibernateOutcome>,
+}
+
+/// `POST /v1/adopt`: bring over from the user's shared OpenCode database what was added there since the last time.
+/// A backend that nobody needs just now is put to sleep for it. Known or not, the repo of the path is meant.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AdoptRequest {
+    /// An absolute path in the repo.
+    pub path: String,
+    /// The caller's environment, which says where the shared database is. The daemon's own where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<BTreeMap<String, String>>,
+}
+
+/// `POST /v1/eject`: stop the repo's backend, bring its sessions back into the user's shared database while nobody
+/// has that open, and put the repo's own aside.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct EjectRequest {
+    /// An absolute path in the repo.
+    pub path: String,
+    /// As in [`AdoptRequest::env`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<BTreeMap<String, String>>,
+}
+
+/// Answer to `POST /v1/adopt` and `POST /v1/eject`. Numbers are of sessions unless they say otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct HistoryReport {
+    /// The repo.
+    pub repo_id: RepoId,
+    /// Its root.
+    pub root: String,
+    /// The user's shared database.
+    pub database: String,
+    /// Those that were not there.
+    pub added: usize,
+    /// Those that had gone on where they came from.
+    pub updated: usize,
+    /// Those that were there already.
+    pub unchanged: usize,
+    /// Those that had gone on in both places: what either had is there.
+    pub merged: usize,
+    /// Those that were brought over before and were deleted since: they stay so.
+    pub deleted: usize,
+    /// Files of snapshots and kept differences.
+    pub files: u64,
+    /// Kinds of logins kept in the database they came from (`account`, `credential`, …). They are never copied: what
+    /// they were for has to be logged in again.
+    pub logins: Vec<String>,
+    /// After `eject`: where the repo's own database is kept. Absent when there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
 }
 
 /// `POST /v1/restart`: stop and start, answered like `ensure`. Unparks a failed repo.

@@ -116,6 +116,12 @@ error_codes! {
     BackendBusy = 409, BUSY;
     /// The backend is alive but does not answer.
     BackendUnresponsive = 504, DEADLINE;
+    /// The user's OpenCode database has a schema this repod doesn't know; nothing was changed.
+    HistoryUnknown = 409, FAILURE;
+    /// Somebody has the user's OpenCode database open that is to be written.
+    HistoryInUse = 409, BUSY;
+    /// Sessions could not be brought over or back.
+    HistoryFailed = 500, FAILURE;
     /// The guard of a directory is not there, so nothing may write in it.
     GuardMissing = 503, FAILURE;
     /// What was waited for was stopped meanwhile.

@@ -15,9 +15,10 @@ mod session;
 
 pub use agent::AgentEvent;
 pub use api::{
-    DaemonInfo, EnsureProgress, EnsureRequest, EnsureStep, GcReport, GcRequest, HibernateOutcome,
-    HibernateReport, HibernateRequest, RestartRequest, ShutdownReport, ShutdownRequest,
-    StatusQuery, StopOutcome, StopReport, StopRequest, StreamItem, Target,
+    AdoptRequest, DaemonInfo, EjectRequest, EnsureProgress, EnsureRequest, EnsureStep, GcReport,
+    GcRequest, HibernateOutcome, HibernateReport, HibernateRequest, HistoryReport, RestartRequest,
+    ShutdownReport, ShutdownRequest, StatusQuery, StopOutcome, StopReport, StopRequest, StreamItem,
+    Target,
 };
 pub use endpoint::{BackendInfo, BackendState, Endpoint, RepoStatus, RepoSummary};
 pub use error::{ApiError, ErrorBody, ErrorCode};

@@ -285,6 +285,28 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Bring over sessions that OpenCode outside repod has added since the repository came here
+    #[command(after_help = "\
+The first start of a repository's backend does this by itself (`[backend] history` in repod.toml). The user's own
+database is only read. A backend that is in use is not put to sleep for it.")]
+    Adopt {
+        /// A path in the repository
+        #[arg(default_value = ".")]
+        path: PathBuf,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Bring a repository's sessions back to OpenCode outside repod, and end its isolation
+    #[command(after_help = "\
+Stops the backend, and writes to the user's own database while nobody has that open. The repository's own database is
+kept as `ejected.db`. If repod starts this repository again, it begins anew with what is in the user's own.")]
+    Eject {
+        /// A path in the repository
+        path: PathBuf,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
     /// Clear stale registry entries and left-over processes; never touches a repository
     Gc {
         /// Say what would be cleared, and leave it

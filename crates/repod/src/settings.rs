@@ -42,6 +42,17 @@ pub(crate) struct Backend {
     pub(crate) start_timeout: Duration,
     /// How many backends start at once.
     pub(crate) start_concurrency: usize,
+    /// What becomes of a repo's sessions from before repod.
+    pub(crate) history: History,
+}
+
+/// What a repo's first backend begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum History {
+    /// Its sessions from the user's shared database.
+    Adopt,
+    /// None.
+    Fresh,
 }
 
 /// `[limits]`
@@ -81,6 +92,7 @@ impl Default for Settings {
                 start_timeout: Duration::from_secs(60),
                 // A start keeps a core busy: more at once would only slow each of them down.
                 start_concurrency: cores,
+                history: History::Adopt,
             },
             limits: Limits {
                 idle: Some(Duration::from_mins(30)),
@@ -140,6 +152,11 @@ const KEYS: &[Key] = &[
         "backend.start_concurrency",
         |s, v| put(&mut s.backend.start_concurrency, count(v, 1, 1024)),
         |s| s.backend.start_concurrency.into(),
+    ),
+    (
+        "backend.history",
+        |s, v| policy::HISTORY.put(v, &mut s.backend.history),
+        |s| policy::HISTORY.show(s.backend.history),
     ),
     (
         "limits.idle",

@@ -22,7 +22,7 @@ pub use attach::{AttachCommand, AttachTarget, attach_command};
 pub use launch::{Guard, Launch, LaunchError, LaunchSpec};
 pub use output::{explain_exit, is_port_lost, ready_line};
 pub use plugin::GUARD;
-pub use user::xdg_homes;
+pub use user::{user_history, xdg_homes};
 
 /// The user name of basic authentication; OpenCode's own default.
 pub const USERNAME: &str = "opencode";

@@ -18,6 +18,19 @@ pub fn xdg_homes(state_dir: &Path) -> [(&'static str, OsString); 4] {
     XDG_HOMES.map(|(name, _, dir)| (name, state_dir.join(dir).into()))
 }
 
+/// The user's own database and data directory, as OpenCode outside repod has them in this environment. `None`
+/// when `HOME` is no absolute path.
+pub fn user_history(
+    env: &BTreeMap<OsString, OsString>,
+    repod_home: &Path,
+) -> Option<(PathBuf, PathBuf)> {
+    let data = User::of(env, repod_home)?.data;
+    let named = env.get(OsStr::new("OPENCODE_DB")).filter(|name| !name.is_empty());
+    // A database in memory is that of a client, which keeps nothing: the user's lies where it always does.
+    let named = named.filter(|name| *name != ":memory:");
+    Some((data.join(named.map_or(OsStr::new("opencode.db"), OsString::as_os_str)), data))
+}
+
 /// The user's own OpenCode directories.
 #[derive(Clone, Debug)]
 pub(super) struct User {
@@ -77,5 +90,13 @@ mod tests {
         assert_eq!(user.config, Path::new("/etc/mine/opencode"));
         assert_eq!(user.cache, Path::new("/u/.cache/opencode"));
         assert!(User::of(&env(&[]), home).is_none());
+        let database = |more: &[(&str, &str)]| {
+            let all: Vec<_> = [("HOME", "/u")].iter().chain(more).copied().collect();
+            user_history(&env(&all), home).unwrap().0
+        };
+        assert_eq!(database(&[]), Path::new("/u/.local/share/opencode/opencode.db"));
+        assert_eq!(database(&[("OPENCODE_DB", ":memory:")]), database(&[]));
+        assert_eq!(database(&[("OPENCODE_DB", "/x/y.db")]), Path::new("/x/y.db"));
+        assert_eq!(database(&[("OPENCODE_DB", "z.db")]).parent(), database(&[]).parent());
     }
 }

@@ -2,6 +2,7 @@
 
 mod answer;
 mod guard;
+mod history;
 mod listener;
 mod route;
 mod sessions;
@@ -38,6 +39,7 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/stop", post(stop))
         .route("/v1/hibernate", post(hibernate))
         .route("/v1/restart", post(restart))
+        .merge(history::router())
         .route("/v1/leases", get(leases))
         .route("/v1/lease/hold", post(hold))
         .route("/v1/lease/release", post(release))
@@ -208,6 +210,8 @@ async fn metrics(State(daemon): App) -> Result<Response, Failure> {
         shutdown,
         version,
         metrics,
+        history::adopt,
+        history::eject,
         route::apply,
         route::write,
         route::mutations,

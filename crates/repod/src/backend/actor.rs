@@ -26,7 +26,7 @@ use repod_supervisor::tree::TreeError;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 /// Callers that may wait for one start.
@@ -79,6 +79,7 @@ pub(super) struct Actor {
     cleared: bool,
     steps: (mpsc::Sender<EnsureStep>, mpsc::Receiver<EnsureStep>),
     detail: Option<EnsureStep>,
+    history: Arc<Mutex<()>>,
 }
 
 impl Actor {
@@ -125,6 +126,7 @@ impl Actor {
             cleared: false,
             steps: mpsc::channel(STEPS_MAX),
             detail: None,
+            history: Arc::default(),
         }
     }
 

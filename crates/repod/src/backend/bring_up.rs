@@ -4,6 +4,7 @@
 //! The process is spawned held: it runs nothing until its record is on disk. A daemon killed at any
 //! point leaves either nothing, or a process the next daemon knows.
 
+use super::history::Ground;
 use super::shared::Shared;
 use super::strays;
 use crate::registry::BackendRecord;
@@ -24,7 +25,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, timeout_at};
 
 /// Size at which the backend's log is rotated, before a start and while it runs, and how many old
@@ -45,6 +46,8 @@ pub(super) struct Intended {
     pub(super) generation: Generation,
     pub(super) env: Option<BTreeMap<String, String>>,
     pub(super) steps: mpsc::Sender<EnsureStep>,
+    /// Held while the repo's own database is being written by repod.
+    pub(super) history: Arc<Mutex<()>>,
 }
 
 /// A process that exists and runs nothing yet.
@@ -60,16 +63,20 @@ impl Intended {
         say(&self.steps, EnsureStep::Preparing);
         // What an earlier backend of this repo left behind would share its database with the new one.
         strays::end(&self.shared.marker_prefix_of(&self.repo.id), &[], false).await;
-        let steps = self.steps.clone();
-        let prepared = tokio::task::spawn_blocking(move || self.spawn_held());
+        let (steps, env) = (self.steps.clone(), self.environment());
+        let history = Arc::clone(&self.history).lock_owned().await;
+        let ground = Ground { shared: &self.shared, repo: &self.repo, dir: &self.dir, env: &env };
+        let warning = ground.before_start(&steps).await?;
+        let prepared = tokio::task::spawn_blocking(move || self.spawn_held(warning));
         let held = prepared.await.map_err(|error| {
             ApiError::new(ErrorCode::Internal, format!("the start broke off: {error}"))
         })??;
+        drop(history);
         say(&steps, EnsureStep::Spawning);
         Ok(held)
     }
 
-    fn spawn_held(self) -> Result<Held, ApiError> {
+    fn spawn_held(self, warning: Option<String>) -> Result<Held, ApiError> {
         let settings = Settings::load(&self.shared.home.settings())?;
         let env = self.environment();
         let binary = Binary::locate(settings.backend.opencode.as_deref(), &env)
@@ -117,6 +124,7 @@ impl Intended {
 
         let mut warnings = launch.warnings;
         warnings.extend(self.shared.warning.clone());
+        warnings.extend(warning);
         let child = HeldChild::spawn(HeldSpawn {
             launcher: "/proc/self/exe".into(),
             launcher_args: Vec::new(),
@@ -144,15 +152,20 @@ impl Intended {
 
     /// The environment of whoever asked; the daemon's own where nobody said.
     fn environment(&self) -> BTreeMap<OsString, OsString> {
-        match &self.env {
-            None => std::env::vars_os().collect(),
-            Some(env) => env.iter().map(|(k, v)| (k.into(), v.into())).collect(),
-        }
+        env_of(self.env.as_ref())
+    }
+}
+
+/// The environment somebody sent; the daemon's own where nobody did.
+pub(super) fn env_of(sent: Option<&BTreeMap<String, String>>) -> BTreeMap<OsString, OsString> {
+    match sent {
+        None => std::env::vars_os().collect(),
+        Some(env) => env.iter().map(|(k, v)| (k.into(), v.into())).collect(),
     }
 }
 
 /// Progress is for people: a full queue drops a word of it.
-fn say(steps: &mpsc::Sender<EnsureStep>, step: EnsureStep) {
+pub(super) fn say(steps: &mpsc::Sender<EnsureStep>, step: EnsureStep) {
     tracing::debug!(step = step.as_str(), "bring-up");
     let _ = steps.try_send(step);
 }

@@ -11,6 +11,7 @@ mod bring_up;
 mod failure;
 mod following;
 mod health;
+mod history;
 mod idle;
 mod shared;
 pub(crate) mod strays;
@@ -27,7 +28,7 @@ use crate::registry::Record;
 use crate::repo::Repo;
 use activity::{Activity, Clients};
 use following::Following;
-use repod_proto::{ApiError, ErrorCode, Generation, Home, RepoId};
+use repod_proto::{ApiError, ErrorCode, Generation, HistoryReport, Home, RepoId};
 use repod_supervisor::files::LockFile;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -71,6 +72,14 @@ enum Request {
     Stop(Reply<Stopped>),
     Hibernate(Rule, Reply<Stopped>),
     Sweep { dry_run: bool, reply: Reply<Swept> },
+    History(Way, Asked, Reply<HistoryReport>),
+}
+
+/// Which way sessions are brought, from the repo's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Over,
+    Back,
 }
 
 /// The way to one repo's backend. Cheap to clone.
@@ -230,6 +239,11 @@ impl RepoHandle {
     /// Clears what a dead backend left behind.
     pub(crate) async fn sweep(&self, dry_run: bool) -> Result<Swept, ApiError> {
         self.ask(|reply| Request::Sweep { dry_run, reply }).await
+    }
+
+    /// Brings sessions over from the user's database, or back. Only a backend that doesn't run allows it.
+    pub(crate) async fn history(&self, way: Way, asked: Asked) -> Result<HistoryReport, ApiError> {
+        self.ask(|reply| Request::History(way, asked, reply)).await
     }
 
     /// Notes that somebody used it just now.

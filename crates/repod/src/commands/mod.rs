@@ -7,6 +7,7 @@ mod config;
 mod ensure;
 mod gc;
 mod hibernate;
+mod history;
 mod leases;
 mod logs;
 mod man;
@@ -79,6 +80,8 @@ pub(crate) fn dispatch(cli: Cli) -> u8 {
             (false, on_runtime(mcp::run(wait.map(whole_seconds), no_start)))
         }
         Command::Acp { path, no_start } => (false, on_runtime(acp::run(&path, no_start))),
+        Command::Adopt { path, output } => (output.json, on_runtime(history::adopt(&path, output))),
+        Command::Eject { path, json } => (json, on_runtime(history::eject(&path, json))),
         Command::Gc { dry_run, output } => (output.json, on_runtime(gc::run(dry_run, output))),
         Command::Shim { command } => (command.json(), shim::run(command)),
         Command::Daemon { standby } => (false, crate::daemon::run(standby)),

@@ -1,5 +1,6 @@
 //! `[policy]`: who writes where, as the user wants it.
 
+use super::History;
 use std::time::Duration;
 use toml::Value;
 
@@ -56,6 +57,8 @@ impl Default for Policy {
 /// The words a setting is written in.
 pub(super) struct Words<T: 'static>(pub(super) &'static [(&'static str, T)]);
 
+pub(super) const HISTORY: Words<History> =
+    Words(&[("adopt", History::Adopt), ("fresh", History::Fresh)]);
 pub(super) const CONFLICT: Words<Conflict> =
     Words(&[("wait", Conflict::Wait), ("refuse", Conflict::Refuse)]);
 pub(super) const CROSS_REPO: Words<CrossRepo> =

@@ -1,8 +1,10 @@
 //! What others ask of a backend: wanted, restarted, stopped, put to sleep, swept.
 
 use super::{Actor, WAITING_MAX};
-use crate::backend::{Asked, Awake, Reply, Request, Rule, Stopped, Swept, View, strays};
-use repod_proto::{ApiError, BackendState, ErrorCode};
+use crate::backend::bring_up::env_of;
+use crate::backend::history::Ground;
+use crate::backend::{Asked, Awake, Reply, Request, Rule, Stopped, Swept, View, Way, strays};
+use repod_proto::{ApiError, BackendState, ErrorCode, HistoryReport};
 use repod_supervisor::lifecycle::Event;
 use std::sync::Arc;
 
@@ -23,6 +25,10 @@ impl Actor {
                 self.feed(Event::Stop).await;
             }
             Request::Hibernate(rule, reply) => self.hibernate(rule, reply).await,
+            Request::History(way, asked, reply) => {
+                let report = self.move_history(way, asked).await;
+                let _ = reply.send(report);
+            }
             Request::Sweep { dry_run, reply } => {
                 let swept = self.sweep(dry_run).await;
                 let _ = reply.send(Ok(swept));
@@ -51,6 +57,26 @@ impl Actor {
         self.feed(Event::Hibernate).await;
         self.leaving = false;
         self.show();
+    }
+
+    /// Here, between two events, no start can begin meanwhile; whoever asks for one waits.
+    async fn move_history(&mut self, way: Way, asked: Asked) -> Result<HistoryReport, ApiError> {
+        if self.life.state().is_live() || self.life.state() == BackendState::Stopping {
+            return Err(ApiError::new(
+                ErrorCode::BackendBusy,
+                "its backend has been started again",
+            )
+            .hint("somebody uses it: end that, then try again"));
+        }
+        let _history = self.history.lock().await;
+        // What an earlier backend left behind has the database open.
+        strays::end(&self.shared.marker_prefix_of(&self.repo.id), &[], false).await;
+        let env = env_of(asked.env.as_ref());
+        let ground = Ground { shared: &self.shared, repo: &self.repo, dir: &self.dir, env: &env };
+        match way {
+            Way::Over => ground.adopt(&|_| {}).await,
+            Way::Back => ground.eject().await,
+        }
     }
 
     /// New credentials for the endpoint: on disk first, so that a daemon that dies now knows them.

@@ -95,6 +95,7 @@ impl Actor {
             generation,
             env: self.env.clone(),
             steps: self.steps.0.clone(),
+            history: Arc::clone(&self.history),
         };
         self.tasks
             .spawn(async move { Done::Held(generation, intended.hold().await.map(Box::new)) });
