@@ -4,11 +4,10 @@
 //! together; whoever writes meanwhile isn't kept from it. Nothing is written, neither to the file nor to its
 //! write-ahead log: only SQLite's own shared index beside them (`-shm`) notes that somebody reads.
 
+use crate::HistoryError;
 use crate::relate::Mark;
-use crate::schema::{self, LOGINS, OF_SESSION};
+use crate::schema::{self, LOGINS};
 use crate::select::{Filed, Project, Survey};
-use crate::{HistoryError, value};
-use futures_util::TryStreamExt;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use std::collections::BTreeSet;
@@ -113,33 +112,6 @@ impl Source {
             }
         }
         Ok(found)
-    }
-
-    /// A digest of all rows of these sessions, to see that nothing has changed.
-    ///
-    /// # Errors
-    /// When it can't be read.
-    pub async fn digest(&mut self, sessions: &[String]) -> Result<u64, HistoryError> {
-        use std::hash::{DefaultHasher, Hash, Hasher};
-        let mut digest = DefaultHasher::new();
-        for session in sessions {
-            for (table, column) in [("session", "id")].iter().chain(OF_SESSION) {
-                let columns = quoted(schema::columns(table));
-                let sql = format!(
-                    "SELECT {columns} FROM \"{table}\" WHERE \"{column}\" = ? ORDER BY {columns}"
-                );
-                let mut rows =
-                    sqlx::query(AssertSqlSafe(sql)).bind(session.clone()).fetch(&mut self.conn);
-                while let Some(row) =
-                    rows.try_next().await.map_err(|error| HistoryError::sql(&self.path, error))?
-                {
-                    let row =
-                        value::read(&row).map_err(|error| HistoryError::sql(&self.path, error))?;
-                    format!("{table}{row:?}").hash(&mut digest);
-                }
-            }
-        }
-        Ok(digest.finish())
     }
 
     /// Ends the reading.

@@ -10,6 +10,7 @@ mod daemon;
 mod ensure;
 mod faults;
 mod gateway;
+mod history;
 mod hostile;
 mod launch;
 mod leases;
