@@ -31,7 +31,7 @@ pub fn holders(database: &Path) -> Result<Vec<(u32, String)>, HistoryError> {
         let has =
             |fd: &Path| std::fs::metadata(fd).is_ok_and(|meta| files.contains(&identity(meta)));
         if open.flatten().any(|fd| has(&fd.path())) {
-            let name = std::fs::read_to_string(process.join("comm")).unwrap_or_default();
+            let name = fs_err::read_to_string(process.join("comm")).unwrap_or_default();
             found.push((pid, name.trim().to_owned()));
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! The schema is the one the real OpenCode 1.18.33 makes; the end-to-end tests use its own database.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
 mod land;
 
 use land::{Land, rows};
@@ -20,7 +22,7 @@ async fn adopt_until(land: &Land, clone: &str, cut: usize) -> Result<Report, His
     let told = AtomicUsize::new(0);
     let progress = |_, _| {
         if told.fetch_add(1, Ordering::SeqCst) == cut {
-            std::panic::panic_any("cut");
+            panic!("cut");
         }
     };
     let state = land.state_dir(clone);
@@ -152,7 +154,7 @@ async fn snapshots_of_the_clones_own_worktrees_come_along() {
     let land = Land::new(2).await;
     adopt(&land, "/a").await.unwrap();
     let own = land.state_dir("/a").join("data/opencode/snapshot/p");
-    assert_eq!(std::fs::read(own.join("of-a/objects/ab/object")).unwrap(), b"object");
+    assert_eq!(fs_err::read(own.join("of-a/objects/ab/object")).unwrap(), b"object");
     assert!(own.join("of-a/config").exists());
     assert!(!own.join("of-a/index.lock").exists() && !own.join("of-b").exists());
 }

@@ -1,5 +1,4 @@
 //! A user with one shared database and two clones of one repository.
-#![expect(unreachable_pub, reason = "a module of one test")]
 
 use repod_history::{Shared, Standing};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -21,7 +20,7 @@ const TABLES: [(&str, &str); 10] = [
     ("event", "aggregate_id"),
 ];
 
-pub struct Land {
+pub(crate) struct Land {
     dir: tempfile::TempDir,
     /// Keeps the log from being folded in, as a running OpenCode does.
     _open: SqliteConnection,
@@ -35,9 +34,9 @@ async fn open(path: &Path) -> SqliteConnection {
 
 impl Land {
     /// With so many sessions, in turn of the one clone and the other.
-    pub async fn new(sessions: usize) -> Self {
+    pub(crate) async fn new(sessions: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("user")).unwrap();
+        fs_err::create_dir(dir.path().join("user")).unwrap();
         let database = dir.path().join("user/opencode.db");
         let mut conn = open(&database).await;
         sqlx::raw_sql(SCHEMA).execute(&mut conn).await.unwrap();
@@ -53,52 +52,51 @@ impl Land {
         .unwrap();
         for clone in ["a", "b"] {
             let snapshot = dir.path().join(format!("user/snapshot/p/of-{clone}"));
-            std::fs::create_dir_all(snapshot.join("objects/ab")).unwrap();
-            std::fs::write(snapshot.join("objects/ab/object"), "object").unwrap();
-            std::fs::write(snapshot.join("index.lock"), "").unwrap();
+            fs_err::create_dir_all(snapshot.join("objects/ab")).unwrap();
+            fs_err::write(snapshot.join("objects/ab/object"), "object").unwrap();
+            fs_err::write(snapshot.join("index.lock"), "").unwrap();
             let config = format!("[core]\n\tbare = false\n\tworktree = /{clone}\n");
-            std::fs::write(snapshot.join("config"), config).unwrap();
+            fs_err::write(snapshot.join("config"), config).unwrap();
         }
         let land = Self { dir, _open: conn };
         for n in 0..sessions {
             land.session(&format!("ses_{n}"), if n % 2 == 0 { "/a" } else { "/b" }).await;
         }
-        // Without an index of its own beside it SQLite would have to make one.
         land
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.dir.path().join("user")
     }
 
-    pub fn database(&self) -> PathBuf {
+    pub(crate) fn database(&self) -> PathBuf {
         self.data().join("opencode.db")
     }
 
-    pub fn shared(&self) -> Shared {
+    pub(crate) fn shared(&self) -> Shared {
         Shared { database: self.database(), data: self.data() }
     }
 
-    pub fn bytes(&self, suffix: &str) -> Vec<u8> {
-        std::fs::read(format!("{}{suffix}", self.database().display())).unwrap()
+    pub(crate) fn bytes(&self, suffix: &str) -> Vec<u8> {
+        fs_err::read(format!("{}{suffix}", self.database().display())).unwrap()
     }
 
-    pub fn state_dir(&self, clone: &str) -> PathBuf {
+    pub(crate) fn state_dir(&self, clone: &str) -> PathBuf {
         let dir = self.dir.path().join(format!("repos/{}", &clone[1..]));
-        std::fs::create_dir_all(&dir).unwrap();
+        fs_err::create_dir_all(&dir).unwrap();
         dir
     }
 
-    pub fn standings(&self, clone: &str) -> BTreeMap<String, Standing> {
+    pub(crate) fn standings(&self, clone: &str) -> BTreeMap<String, Standing> {
         BTreeMap::from([(clone.to_owned(), Standing::Root)])
     }
 
-    pub async fn session(&self, id: &str, directory: &str) {
+    pub(crate) async fn session(&self, id: &str, directory: &str) {
         self.session_in(&self.database(), id, directory).await;
     }
 
     /// With every table a session has rows in, a text that is no UTF-8 and a blob among them.
-    pub async fn session_in(&self, database: &Path, id: &str, directory: &str) {
+    pub(crate) async fn session_in(&self, database: &Path, id: &str, directory: &str) {
         let sql = format!(
             "INSERT INTO session (id, project_id, slug, directory, title, version, cost, time_created, time_updated)
                VALUES ('{id}', 'p', 's', '{directory}', 'title of {id}', '1.18.33', 0.5, 1, 10);
@@ -119,7 +117,7 @@ impl Land {
     }
 
     /// One more message, and its event.
-    pub async fn go_on(&self, database: &Path, id: &str, whose: &str) {
+    pub(crate) async fn go_on(&self, database: &Path, id: &str, whose: &str) {
         let sql = format!(
             "INSERT INTO message VALUES ('msg_{id}_{whose}', '{id}', 5, 5, '{{}}');
              UPDATE session SET time_updated = time_updated + 1 WHERE id = '{id}';
@@ -130,19 +128,19 @@ impl Land {
         self.run(database, &sql).await;
     }
 
-    pub async fn delete(&self, database: &Path, id: &str) {
+    pub(crate) async fn delete(&self, database: &Path, id: &str) {
         for (table, column) in TABLES {
             self.run(database, &format!("DELETE FROM {table} WHERE {column} = '{id}'")).await;
         }
     }
 
-    pub async fn run(&self, database: &Path, sql: &str) {
+    pub(crate) async fn run(&self, database: &Path, sql: &str) {
         let mut conn = open(database).await;
         sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut conn).await.unwrap();
         conn.close().await.unwrap();
     }
 
-    pub async fn count(&self, database: &Path, sql: &str) -> i64 {
+    pub(crate) async fn count(&self, database: &Path, sql: &str) -> i64 {
         let mut conn = open(database).await;
         let sql = AssertSqlSafe(sql.to_owned());
         let count = sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap();
@@ -152,7 +150,7 @@ impl Land {
 }
 
 /// Every value of every session's rows with its storage class, of the sessions of one directory or of all.
-pub async fn rows(database: &Path, directory: Option<&str>) -> Vec<String> {
+pub(crate) async fn rows(database: &Path, directory: Option<&str>) -> Vec<String> {
     let options = SqliteConnectOptions::new().filename(database).read_only(true);
     let mut conn = options.connect().await.unwrap();
     let mut all = Vec::new();
