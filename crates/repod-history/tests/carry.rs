@@ -55,6 +55,16 @@ async fn each_clone_gets_its_own_sessions_byte_for_byte_and_the_source_is_not_wr
 }
 
 #[tokio::test]
+async fn what_a_killed_process_left_in_the_log_is_read_and_stays_there() {
+    let land = Land::new(4).await;
+    let left = land.left_by_a_death();
+    let (file, log) = (left.bytes(""), left.bytes("-wal"));
+    assert!(log.len() > 4096, "nothing is in the log");
+    assert_eq!(adopt(&left, "/a").await.unwrap().added, 2);
+    assert!((left.bytes(""), left.bytes("-wal")) == (file, log), "the source was written");
+}
+
+#[tokio::test]
 async fn cut_short_anywhere_it_goes_on_and_nobody_sees_a_half() {
     for cut in 0..=6 {
         let land = std::sync::Arc::new(Land::new(12).await);

@@ -23,7 +23,7 @@ const TABLES: [(&str, &str); 10] = [
 pub(crate) struct Land {
     dir: tempfile::TempDir,
     /// Keeps the log from being folded in, as a running OpenCode does.
-    _open: SqliteConnection,
+    _open: Option<SqliteConnection>,
 }
 
 async fn open(path: &Path) -> SqliteConnection {
@@ -58,11 +58,22 @@ impl Land {
             let config = format!("[core]\n\tbare = false\n\tworktree = /{clone}\n");
             fs_err::write(snapshot.join("config"), config).unwrap();
         }
-        let land = Self { dir, _open: conn };
+        let land = Self { dir, _open: Some(conn) };
         for n in 0..sessions {
             land.session(&format!("ses_{n}"), if n % 2 == 0 { "/a" } else { "/b" }).await;
         }
         land
+    }
+
+    /// The same files as they lie there when everybody who had them open was killed.
+    pub(crate) fn left_by_a_death(&self) -> Self {
+        let left = Self { dir: tempfile::tempdir().unwrap(), _open: None };
+        fs_err::create_dir_all(left.data()).unwrap();
+        for suffix in ["", "-wal"] {
+            let file = format!("{}{suffix}", left.database().display());
+            fs_err::write(file, self.bytes(suffix)).unwrap();
+        }
+        left
     }
 
     pub(crate) fn data(&self) -> PathBuf {
