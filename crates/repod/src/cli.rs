@@ -1,7 +1,9 @@
 //! The command line: its grammar. What each command does is in `commands/`, one file each.
 
+mod audit;
 mod sessions;
 
+pub(crate) use audit::AuditArgs;
 pub(crate) use sessions::{PromptArgs, SessionAt, SessionsArgs, SessionsCommand};
 
 use clap::{Args, Parser, Subcommand};
@@ -307,6 +309,9 @@ kept as `ejected.db`. If repod starts this repository again, it begins anew with
         #[arg(long)]
         json: bool,
     },
+    /// What is wrong with the OpenCode processes of this user; looks, and changes nothing
+    #[command(after_help = audit::HELP)]
+    Audit(AuditArgs),
     /// Clear stale registry entries and left-over processes; never touches a repository
     Gc {
         /// Say what would be cleared, and leave it

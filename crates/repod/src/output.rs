@@ -157,6 +157,16 @@ pub(crate) fn outcome(outcome: MutationOutcome) -> String {
     format!("{style}{name}{style:#}")
 }
 
+/// How bad a finding is, coloured.
+pub(crate) fn severity(severity: repod_audit::Severity) -> String {
+    let style = match severity {
+        repod_audit::Severity::Error => RED,
+        repod_audit::Severity::Warning => YELLOW,
+        repod_audit::Severity::Note => CYAN,
+    };
+    format!("{style}{}{style:#}", severity.as_str())
+}
+
 /// A size for people.
 pub(crate) fn bytes(size: Option<u64>) -> String {
     size.map_or_else(dash, |size| indicatif::BinaryBytes(size).to_string())

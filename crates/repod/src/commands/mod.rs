@@ -2,6 +2,7 @@
 
 mod acp;
 mod attach;
+mod audit;
 mod completions;
 mod config;
 mod ensure;
@@ -82,6 +83,7 @@ pub(crate) fn dispatch(cli: Cli) -> u8 {
         Command::Acp { path, no_start } => (false, on_runtime(acp::run(&path, no_start))),
         Command::Adopt { path, output } => (output.json, on_runtime(history::adopt(&path, output))),
         Command::Eject { path, json } => (json, on_runtime(history::eject(&path, json))),
+        Command::Audit(args) => (args.json || args.sarif, on_runtime(audit::run(args))),
         Command::Gc { dry_run, output } => (output.json, on_runtime(gc::run(dry_run, output))),
         Command::Shim { command } => (command.json(), shim::run(command)),
         Command::Daemon { standby } => (false, crate::daemon::run(standby)),

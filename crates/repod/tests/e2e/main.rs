@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod acp;
+mod audit;
 mod cli;
 mod contended;
 mod crossing;

@@ -1,0 +1,94 @@
+//! Group 5: limits that agents run into.
+
+use crate::finding::{Evidence, Finding};
+use crate::snapshot::Snapshot;
+
+/// Watches a dozen backends with large repositories need.
+pub const WATCHES_WANTED: u64 = 1_048_576;
+/// Instances they need; the kernel's usual 128 are used up by editors alone.
+pub const INSTANCES_WANTED: u64 = 1024;
+/// Free bytes below which databases begin to fail.
+const FREE_WANTED: u64 = 1 << 30;
+/// What is nearly used up: nine tenths.
+const NEARLY: u64 = 9;
+
+pub(super) fn find(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
+    let machine = &snapshot.machine;
+    let wanted = machine.wanted_nofile;
+    let mut low = Vec::new();
+    for process in snapshot.opencode() {
+        let Some((soft, hard)) = process.nofile else {
+            continue;
+        };
+        let evidence = Evidence::pid(process.pid).maybe_at(process.cwd.as_deref()).by("nofile");
+        if is_nearly(process.fds, soft) {
+            let message =
+                format!("process {} has {} of {soft} files open", process.pid, process.fds);
+            findings.push(Finding::of("RP504", message, vec![evidence.clone()]));
+        }
+        if soft < wanted {
+            low.push(evidence.saying(format!("soft {soft}, hard {hard}, in use {}", process.fds)));
+        }
+    }
+    if !low.is_empty() {
+        let message = format!("{} processes may have fewer than {wanted} files open", low.len());
+        findings.push(Finding::of("RP501", message, low));
+    }
+    let used = |of: fn(&crate::Inotify) -> u64| {
+        snapshot.processes.values().map(|p| of(&p.inotify)).sum::<u64>()
+    };
+    let inotify = [
+        (
+            "RP502",
+            "fs.inotify.max_user_watches",
+            machine.max_user_watches,
+            WATCHES_WANTED,
+            used(|i| i.watches),
+        ),
+        (
+            "RP503",
+            "fs.inotify.max_user_instances",
+            machine.max_user_instances,
+            INSTANCES_WANTED,
+            used(|i| i.instances),
+        ),
+    ];
+    for (rule, name, limit, wanted, used) in inotify {
+        let Some(limit) = limit else {
+            continue;
+        };
+        let evidence = Evidence::variable(name).saying(format!("{limit}, in use {used}"));
+        if is_nearly(used, limit) {
+            let message = format!("{used} of {limit} ({name}) are in use");
+            findings.push(Finding::of("RP505", message, vec![evidence.clone()]));
+        }
+        if limit < wanted {
+            let message = format!("{name} is {limit}, and {wanted} are wanted");
+            findings.push(Finding::of(rule, message, vec![evidence]));
+        }
+    }
+    for (path, free) in &machine.free {
+        if *free < FREE_WANTED {
+            let message = format!("{} MiB are free in `{}`", free >> 20, path.display());
+            findings.push(Finding::of("RP506", message, vec![Evidence::path(path)]));
+        }
+    }
+    leaks(snapshot, findings);
+}
+
+fn leaks(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
+    if snapshot.libraries.is_empty() {
+        return;
+    }
+    let bytes: u64 = snapshot.libraries.iter().map(|library| library.bytes).sum();
+    let count = snapshot.libraries.len();
+    let message =
+        format!("{count} unpacked libraries take {} MiB, and nobody has them open", bytes >> 20);
+    let evidence = snapshot.libraries.iter().map(|library| Evidence::path(&library.path)).collect();
+    findings.push(Finding::of("RP507", message, evidence));
+}
+
+/// Nine tenths are gone.
+fn is_nearly(used: u64, limit: u64) -> bool {
+    u128::from(used) * 10 >= u128::from(limit) * u128::from(NEARLY) && limit > 0
+}

@@ -1,0 +1,80 @@
+//! Group 7: what repod itself promises, looked for on the live system. A finding here is a bug of repod's,
+//! or somebody's meddling.
+
+use super::shared;
+use super::sharing::database_of;
+use crate::finding::{Evidence, Finding};
+use crate::snapshot::{MARKER, Snapshot};
+
+pub(super) fn find(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
+    let backends = snapshot.backends().map(|(process, dir)| {
+        let evidence = Evidence::pid(process.pid).at(&dir);
+        (dir, evidence)
+    });
+    for (dir, evidence) in shared(backends) {
+        let message = format!("{} backends run for `{}`", evidence.len(), dir.display());
+        findings.push(Finding::of("RP701", message, evidence));
+    }
+    for (process, dir) in snapshot.backends() {
+        for address in process.listens.iter().filter(|address| !address.ip().is_loopback()) {
+            let message = format!("backend {} listens on {address}", process.pid);
+            let evidence = Evidence::pid(process.pid).at(&dir).port(address.port());
+            findings.push(Finding::of("RP702", message, vec![evidence]));
+        }
+        let marker = process.env.get(MARKER);
+        let known = snapshot.records.iter().filter_map(|record| record.backend.as_ref());
+        // A start is on record before the process becomes OpenCode.
+        if !known
+            .into_iter()
+            .any(|backend| backend.pid == process.pid && Some(&backend.marker) == marker)
+        {
+            let message = format!("backend {} is in no registry entry", process.pid);
+            findings.push(Finding::of("RP705", message, vec![Evidence::pid(process.pid).at(&dir)]));
+        }
+    }
+    open_databases(snapshot, findings);
+    ports(snapshot, findings);
+}
+
+/// A database below a repo's directory belongs to its backend, `repod.db` to the daemon.
+fn open_databases(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
+    let repos = snapshot.home.join("repos");
+    for process in snapshot.processes.values().filter(|process| !process.is_repod()) {
+        let own = snapshot.repo_dir_of(process).map(|dir| dir.join("data"));
+        for file in process.files.iter().filter(|file| file.starts_with(&repos)) {
+            let is_own = own.as_ref().is_some_and(|own| file.starts_with(own));
+            if database_of(file).is_some() && !is_own {
+                let message = format!(
+                    "`{}` is open in process {} (`{}`)",
+                    file.display(),
+                    process.pid,
+                    process.comm
+                );
+                findings.push(Finding::of(
+                    "RP703",
+                    message,
+                    vec![Evidence::pid(process.pid).at(file)],
+                ));
+            }
+        }
+    }
+}
+
+fn ports(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
+    for record in &snapshot.records {
+        let Some(backend) = &record.backend else {
+            continue;
+        };
+        let others = snapshot.processes.values().filter(|process| process.pid != backend.pid);
+        for other in
+            others.filter(|p| p.listens.iter().any(|address| address.port() == backend.port))
+        {
+            let message = format!(
+                "{}: process {} listens on its backend's port {}",
+                record.repo_id, other.pid, backend.port
+            );
+            let evidence = Evidence::pid(other.pid).at(&record.file).port(backend.port);
+            findings.push(Finding::of("RP706", message, vec![evidence]));
+        }
+    }
+}
