@@ -98,6 +98,8 @@ pub struct Process {
     pub listens: Vec<SocketAddr>,
     /// It is a unit of systemd's: its parent is the manager for good reason.
     pub in_service: bool,
+    /// The mount namespace it lives in, when that isn't ours: its paths are not our paths then.
+    pub mounts: Option<PathBuf>,
     /// Whether it belongs to what is audited.
     pub in_scope: bool,
 }
@@ -240,6 +242,18 @@ impl Snapshot {
     fn is_fork(&self, process: &Process) -> bool {
         let parent = self.processes.get(&process.ppid);
         parent.is_some_and(|parent| parent.is_opencode() && parent.args == process.args)
+    }
+
+    /// The process that stands for it: npm's `opencode` is a program that runs the real one as its child,
+    /// with the same arguments and environment.
+    pub fn head<'a>(&'a self, process: &'a Process) -> &'a Process {
+        let Some(own) = process.args.get(1..).filter(|own| !own.is_empty()) else {
+            return process;
+        };
+        match self.processes.get(&process.ppid) {
+            Some(parent) if !parent.is_opencode() && parent.args.ends_with(own) => parent,
+            _ => process,
+        }
     }
 
     /// Whether a repod, this home's or another's, answers for it.

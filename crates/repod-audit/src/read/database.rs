@@ -166,7 +166,7 @@ async fn turns(connection: &mut SqliteConnection) -> Result<Vec<Turn>, sqlx::Err
     Ok(turns.into_values().filter(|(_, writes)| *writes).map(|(turn, _)| turn).collect())
 }
 
-fn millis(time: SystemTime) -> i64 {
+pub(super) fn millis(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -11,6 +11,8 @@ mod logs;
 mod machine;
 mod process;
 mod sockets;
+#[cfg(test)]
+mod tests;
 
 use crate::snapshot::{Process, Snapshot};
 use std::collections::BTreeSet;

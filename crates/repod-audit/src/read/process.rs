@@ -5,8 +5,8 @@
 
 use super::{Sources, checkout, resolved};
 use crate::snapshot::{Homes, Process, Snapshot};
-use procfs::process::{LimitValue, Limits, Stat};
-use procfs::{FromBufRead, FromRead};
+use procfs::FromRead;
+use procfs::process::Stat;
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -57,9 +57,17 @@ fn one(dir: &Path, pid: u32, uid: u32) -> Option<Process> {
     process.env = environment(&fs_err::read(dir.join("environ")).unwrap_or_default());
     process.cwd = fs_err::read_link(dir.join("cwd")).ok();
     descriptors(dir, &mut process);
+    process.mounts = foreign_mounts(dir);
+    if process.mounts.is_some() {
+        // A container's: what is at such a path here is something else. Sockets are looked up elsewhere.
+        process.files.retain(|file| file.as_os_str().as_bytes().starts_with(b"socket:["));
+    }
     if process.is_opencode() {
         process.homes = homes(&process.env);
-        process.checkout = process.cwd.as_deref().and_then(checkout::of);
+        if process.mounts.is_none() {
+            process.homes = process.homes.map(Homes::resolved);
+            process.checkout = process.cwd.as_deref().and_then(checkout::of);
+        }
         process.nofile = nofile(dir);
         process.in_service = in_service(dir);
     }
@@ -122,7 +130,7 @@ fn homes(env: &BTreeMap<String, String>) -> Option<Homes> {
             Some(value) => (PathBuf::from(value), variable),
             None => (home.as_ref()?.join(default), "HOME"),
         };
-        Some((resolved(&base.join("opencode")), by))
+        Some((base.join("opencode"), by))
     };
     Some(Homes {
         data: one("XDG_DATA_HOME", ".local/share")?,
@@ -130,6 +138,23 @@ fn homes(env: &BTreeMap<String, String>) -> Option<Homes> {
         cache: one("XDG_CACHE_HOME", ".cache")?,
         state: one("XDG_STATE_HOME", ".local/state")?,
     })
+}
+
+impl Homes {
+    /// With links resolved, so that two names of one directory are one.
+    fn resolved(mut self) -> Self {
+        for (path, _) in [&mut self.data, &mut self.config, &mut self.cache, &mut self.state] {
+            *path = resolved(path);
+        }
+        self
+    }
+}
+
+/// The mount namespace of the process, when `/proc` tells both and they differ.
+fn foreign_mounts(dir: &Path) -> Option<PathBuf> {
+    let theirs = fs_err::read_link(dir.join("ns/mnt")).ok()?;
+    let ours = fs_err::read_link(dir.parent()?.join("self/ns/mnt")).ok()?;
+    (theirs != ours).then_some(theirs)
 }
 
 fn descriptors(dir: &Path, process: &mut Process) {
@@ -159,13 +184,11 @@ fn descriptors(dir: &Path, process: &mut Process) {
 }
 
 fn nofile(dir: &Path) -> Option<(u64, u64)> {
-    let text = fs_err::read(dir.join("limits")).ok()?;
-    let limit = Limits::from_buf_read(text.as_slice()).ok()?.max_open_files;
-    let number = |value| match value {
-        LimitValue::Value(value) => value,
-        LimitValue::Unlimited => u64::MAX,
-    };
-    Some((number(limit.soft_limit), number(limit.hard_limit)))
+    let text = fs_err::read_to_string(dir.join("limits")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    // What isn't a number is `unlimited`.
+    let mut numbers = line.split_ascii_whitespace().map(|word| word.parse().unwrap_or(u64::MAX));
+    Some((numbers.next()?, numbers.next()?))
 }
 
 /// Whether the last part of its cgroup is a systemd service; a terminal's is a scope.

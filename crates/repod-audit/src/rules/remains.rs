@@ -68,6 +68,7 @@ pub(crate) fn stale(snapshot: &Snapshot) -> impl Iterator<Item = (&Record, &Back
 /// new parent: the old one has ended, and init or some other reaper took over. What leads a session was made
 /// a daemon on purpose, and a unit of systemd's has an owner.
 fn is_orphan(snapshot: &Snapshot, process: &Process) -> bool {
+    let process = snapshot.head(process);
     let is_reaped = match snapshot.processes.get(&process.ppid) {
         Some(parent) => parent.session != process.session,
         // Somebody else's process, like `sudo`: whether it is a reaper can be told of init alone.

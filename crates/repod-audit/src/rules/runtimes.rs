@@ -11,7 +11,7 @@ pub(super) fn find(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
             let evidence = Evidence::pid(process.pid)
                 .maybe_at(process.cwd.as_deref())
                 .by("OPENCODE_CONFIG_CONTENT")
-                .saying(format!("parent {}", process.ppid));
+                .saying(format!("parent {}", snapshot.head(process).ppid));
             findings.push(Finding::of("RP301", message, vec![evidence]));
         }
         if let Some(record) = snapshot.records.iter().find(|record| works_in(process, record)) {
@@ -36,7 +36,8 @@ fn is_sdk(snapshot: &Snapshot, process: &Process) -> bool {
     let Some(passed) = process.variable(name) else {
         return false;
     };
-    let inherited = snapshot.processes.get(&process.ppid).and_then(|parent| parent.variable(name));
+    let starter = snapshot.processes.get(&snapshot.head(process).ppid);
+    let inherited = starter.and_then(|starter| starter.variable(name));
     let written = |option: &str| process.args.iter().any(|arg| arg.starts_with(option));
     process.role() == Role::Server
         && inherited != Some(passed)
@@ -45,7 +46,7 @@ fn is_sdk(snapshot: &Snapshot, process: &Process) -> bool {
 }
 
 fn starter(snapshot: &Snapshot, process: &Process) -> String {
-    match snapshot.processes.get(&process.ppid) {
+    match snapshot.processes.get(&snapshot.head(process).ppid) {
         Some(parent) => {
             let line: String = parent.args.join(" ").chars().take(120).collect();
             format!("process {} (`{line}`)", parent.pid)

@@ -19,9 +19,10 @@ pub(super) fn find(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
     for (rule, what, place) in places {
         let used = snapshot.plain().filter_map(|process| {
             let (path, variable) = place(process.homes.as_ref()?);
-            Some((path.clone(), Evidence::pid(process.pid).at(path).by(variable)))
+            let key = (process.mounts.clone(), path.clone());
+            Some((key, Evidence::pid(process.pid).at(path).by(variable)))
         });
-        for (path, evidence) in shared(used) {
+        for ((_, path), evidence) in shared(used) {
             let count = evidence.len();
             let message = format!("{count} processes have their {what} in `{}`", path.display());
             findings.push(Finding::of(rule, message, evidence));

@@ -155,6 +155,35 @@ fn an_sdk_is_known_by_what_it_passes_and_not_by_what_a_shell_passes_on() {
 }
 
 #[test]
+fn npm_s_program_between_an_sdk_and_its_server_hides_neither() {
+    let mut started = Process { ppid: 20, ..server(10) };
+    started.args =
+        ["opencode", "serve", "--hostname=127.0.0.1", "--port=0"].map(str::to_owned).into();
+    started.env.insert("OPENCODE_CONFIG_CONTENT".into(), "2 bytes".into());
+    let mut wrapper = Process { pid: 20, exe: Some("/usr/bin/node".into()), ..started.clone() };
+    wrapper.ppid = 2;
+    wrapper.args.insert(0, "node".into());
+    wrapper.listens.clear();
+    let mut snapshot = machine([started, wrapper]);
+    assert_eq!(ids(&judge(&snapshot)), ["RP301"]);
+    // The program that started it is gone, and init has the wrapper.
+    snapshot.processes.get_mut(&20).unwrap().ppid = 1;
+    assert_eq!(pids(&judge(&snapshot), "RP601"), [10]);
+}
+
+#[test]
+fn the_same_path_in_two_containers_is_not_shared() {
+    let inside = |pid, namespace: &str| Process {
+        homes: server(10).homes,
+        mounts: Some(namespace.into()),
+        ..server(pid)
+    };
+    assert_eq!(ids(&judge(&machine([inside(10, "mnt:[1]"), inside(11, "mnt:[2]")]))), [""; 0]);
+    let report = judge(&machine([inside(10, "mnt:[1]"), inside(11, "mnt:[1]")]));
+    assert_eq!(pids(&report, "RP101"), [10, 11]);
+}
+
+#[test]
 fn a_backend_on_record_is_clean_and_a_second_runtime_there_is_rogue() {
     let (process, record) = backend(10);
     let mut rogue = server(11);

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long a doubtful finding is given to turn out to be a passing state.
-const SECOND_LOOK: Duration = Duration::from_millis(250);
+const SECOND_LOOK: Duration = Duration::from_millis(150);
 /// How often `--watch` looks.
 const AGAIN: Duration = Duration::from_secs(5);
 /// Pieces of evidence shown to a person; `--json` has all of them.

@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stdout, reason = "it is a report")]
 
+mod audit;
 mod cli;
 mod cold;
 mod events;
@@ -26,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 type Part = (&'static str, fn(&Path));
-const PARTS: [Part; 14] = [
+const PARTS: [Part; 15] = [
     ("cli", cli::cli),
     ("socket", socket::socket),
     ("cold", cold::cold),
@@ -41,6 +42,7 @@ const PARTS: [Part; 14] = [
     ("idle", idle::idle),
     ("translate", translate::translate),
     ("sessions", sessions::sessions),
+    ("audit", audit::audit),
 ];
 
 fn main() -> ExitCode {

@@ -1,0 +1,170 @@
+//! The reader on trees of plain files, and on databases of the real SQLite.
+
+use super::{Sources, database, snapshot};
+use crate::rules::judge;
+use crate::snapshot::Snapshot;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+fn sources(root: &Path) -> Sources {
+    let uid = rustix::process::geteuid().as_raw();
+    for dir in ["proc", "sys/fs/inotify", "home", "tmp"] {
+        fs_err::create_dir_all(root.join(dir)).unwrap();
+    }
+    Sources {
+        proc: root.join("proc"),
+        sysctl: root.join("sys"),
+        home: root.join("home"),
+        uid,
+        temp: root.join("tmp"),
+        only: Vec::new(),
+        nofile: 4096,
+        deep: false,
+    }
+}
+
+/// A process as `/proc` shows it, which listens where `net/tcp` says.
+fn process(sources: &Sources, pid: u32, uid: u32, environ: &str) -> PathBuf {
+    let dir = sources.proc.join(pid.to_string());
+    for sub in ["fd", "fdinfo", "net"] {
+        fs_err::create_dir_all(dir.join(sub)).unwrap();
+    }
+    let write = |name: &str, text: &str| fs_err::write(dir.join(name), text).unwrap();
+    write("status", &format!("Name:\topencode\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n"));
+    let tail = "0 -1 4194304 1 0 0 0 1 1 0 0 20 0 8 0 4711 1 1 18446744073709551615 1 1 1 1 1 1 0 0 0 0 0 0 17 1 0 0 0 0 0 1 1 1 1 1 1 1 0";
+    write("stat", &format!("{pid} (open) code) S 1 {pid} {pid} {tail}\n"));
+    write("cmdline", "opencode\0serve\0--port\x004096\0");
+    write("environ", environ);
+    write(
+        "limits",
+        "Limit Soft Hard Units\nMax open files            1024                 4096                 files     \n",
+    );
+    write(
+        "net/tcp",
+        "  sl  local_address rem_address   st\n   0: 00000000:1000 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 815 1 0 100 0 0 10 0\n",
+    );
+    symlink("/opt/opencode (deleted)", dir.join("exe")).unwrap();
+    symlink("/nowhere/src", dir.join("cwd")).unwrap();
+    symlink("socket:[815]", dir.join("fd/5")).unwrap();
+    symlink("/nowhere/d/opencode.db", dir.join("fd/6")).unwrap();
+    symlink("anon_inode:inotify", dir.join("fd/7")).unwrap();
+    fs_err::write(dir.join("fdinfo/7"), "pos: 0\ninotify wd:1 ino:1\ninotify wd:2 ino:2\n")
+        .unwrap();
+    dir
+}
+
+#[tokio::test]
+async fn a_process_is_read_whole_and_another_user_s_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let sources = sources(dir.path());
+    process(&sources, 10, sources.uid, "HOME=/nowhere/h\0XDG_DATA_HOME=/nowhere/d\0SECRET=x\0");
+    process(&sources, 11, sources.uid + 1, "HOME=/nowhere/h\0");
+    fs_err::write(sources.sysctl.join("fs/inotify/max_user_watches"), "2\n").unwrap();
+    fs_err::write(sources.sysctl.join("fs/inotify/max_user_instances"), "4096\n").unwrap();
+    // Half of a process that goes while it is looked at.
+    fs_err::create_dir_all(sources.proc.join("12")).unwrap();
+    let snapshot = snapshot(&sources).await;
+    assert_eq!(snapshot.processes.keys().copied().collect::<Vec<_>>(), [10]);
+    let process = &snapshot.processes[&10];
+    assert_eq!(
+        (process.comm.as_str(), process.state, process.start_ticks),
+        ("open) code", 'S', 4711)
+    );
+    assert_eq!((process.fds, process.inotify.watches, process.nofile), (3, 2, Some((1024, 4096))));
+    assert_eq!(process.listens, ["0.0.0.0:4096".parse().unwrap()]);
+    assert_eq!(process.files, [PathBuf::from("/nowhere/d/opencode.db")]);
+    assert_eq!(
+        process.homes.as_ref().unwrap().data,
+        ("/nowhere/d/opencode".into(), "XDG_DATA_HOME")
+    );
+    assert!(process.is_exe_deleted && !process.env.contains_key("SECRET"));
+    let ids: Vec<_> = judge(&snapshot).findings.iter().map(|finding| finding.id).collect();
+    let rest = |id: &&&str| **id != "RP604" && **id != "RP506";
+    let ids: Vec<_> = ids.iter().filter(rest).copied().collect();
+    assert_eq!(ids, ["RP202", "RP203", "RP505", "RP201", "RP501", "RP502", "RP607"]);
+}
+
+#[tokio::test]
+async fn only_what_is_asked_for_is_in_scope() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sources = sources(dir.path());
+    process(&sources, 10, sources.uid, "HOME=/nowhere/h\0");
+    process(&sources, 11, sources.uid, "HOME=/elsewhere/h\0");
+    for (only, expected) in [
+        ("/nowhere/h", vec![10]),
+        ("/elsewhere", vec![11]),
+        ("/nowhere/src", vec![10, 11]),
+        ("/no", vec![]),
+    ] {
+        sources.only = vec![only.into()];
+        let snapshot = snapshot(&sources).await;
+        let found: Vec<u32> = snapshot.opencode().map(|process| process.pid).collect();
+        assert_eq!(found, expected, "{only}");
+    }
+}
+
+async fn look(path: &Path) -> Snapshot {
+    let dir = tempfile::tempdir().unwrap();
+    let sources = sources(dir.path());
+    let process = process(&sources, 10, sources.uid, "HOME=/nowhere/h\0");
+    symlink(path, process.join("fd/9")).unwrap();
+    let mut snapshot = Snapshot::default();
+    super::process::all(&sources, &mut snapshot);
+    super::mark_scope(&sources, &mut snapshot);
+    database::read(&sources, &mut snapshot).await;
+    snapshot
+}
+
+fn beside(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs_err::read_dir(dir)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn a_database_is_looked_into_and_nothing_changes_in_use_or_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().canonicalize().unwrap().join("opencode.db");
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let options = options.journal_mode(sqlx::sqlite::SqliteJournalMode::Wal);
+    let mut user = options.connect().await.unwrap();
+    let schema = "CREATE TABLE session (id, parent_id, directory, title, time_updated); \
+                  CREATE TABLE message (id, session_id, time_created, data); CREATE TABLE part (message_id, data)";
+    sqlx::raw_sql(schema).execute(&mut user).await.unwrap();
+    let now = database::millis(std::time::SystemTime::now());
+    let rows = format!(
+        "INSERT INTO session VALUES ('a', NULL, '/nowhere/r', 't', {now}), ('b', 'a', '/nowhere/r', 't', {now}); \
+         INSERT INTO message VALUES \
+           ('m1', 'a', {now}, '{{\"role\":\"assistant\",\"parentID\":\"u\",\"time\":{{\"created\":{0},\"completed\":{1}}}}}'), \
+           ('m2', 'a', {now}, '{{\"role\":\"assistant\",\"parentID\":\"u\",\"time\":{{\"created\":{1}}}}}'), \
+           ('m3', 'b', {now}, '{{\"role\":\"assistant\",\"parentID\":\"v\",\"time\":{{\"created\":{0}}}}}'); \
+         INSERT INTO part VALUES ('m1', '{{\"type\":\"tool\",\"tool\":\"write\",\"state\":{{\"status\":\"completed\"}}}}'), \
+           ('m3', '{{\"type\":\"tool\",\"tool\":\"read\",\"state\":{{\"status\":\"completed\"}}}}')",
+        now - 5000,
+        now - 4000
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(rows)).execute(&mut user).await.unwrap();
+    let before = (beside(dir.path()), fs_err::read(&path).unwrap());
+    let seen = look(&path).await;
+    assert_eq!((beside(dir.path()), fs_err::read(&path).unwrap()), before);
+    // One turn: its first answer wrote, its second is still being given. A reading one is none.
+    let [turn] = seen.databases[0].turns.as_slice() else { panic!("{seen:?}") };
+    assert_eq!((turn.root_session.as_str(), turn.from), ("a", now - 5000));
+    assert!(turn.to >= now && seen.databases[0].damage.is_none() && seen.skipped.is_empty());
+
+    user.close().await.unwrap();
+    assert_eq!(beside(dir.path()), ["opencode.db"]);
+    assert_eq!(look(&path).await.databases[0].turns.len(), 1);
+    assert_eq!(beside(dir.path()), ["opencode.db"], "an unused database gets no -wal");
+    let mut bytes = fs_err::read(&path).unwrap();
+    bytes[4096..].fill(0xa5);
+    fs_err::write(&path, &bytes).unwrap();
+    assert!(look(&path).await.databases[0].damage.is_some());
+    fs_err::write(&path, "no database").unwrap();
+    assert!(look(&path).await.databases[0].damage.is_some());
+}
