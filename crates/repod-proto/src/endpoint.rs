@@ -128,4 +128,7 @@ pub struct RepoStatus {
     pub log_file: String,
     /// Starts of the last 60 seconds (parked at 5).
     pub recent_starts: u32,
+    /// The last measurement of the running backend; absent until there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<crate::MemorySample>,
 }

@@ -101,6 +101,11 @@ impl RepoDir {
         self.dir.join("stage")
     }
 
+    /// What the backend used, measured every few seconds: one JSON object a line.
+    pub fn memory_log(&self) -> PathBuf {
+        self.dir.join("memory.jsonl")
+    }
+
     /// Output of the backend.
     pub fn backend_log(&self) -> PathBuf {
         self.dir.join("log").join("backend.log")

@@ -10,6 +10,7 @@ pub mod exit;
 pub mod home;
 mod ids;
 mod lease;
+mod memory;
 mod route;
 mod session;
 
@@ -28,6 +29,7 @@ pub use lease::{
     CallInfo, CallState, LeaseHeld, LeaseHoldRequest, LeaseInfo, LeaseOwner, LeaseReleaseReport,
     LeaseReleaseRequest, LeaseState, OwnerKind, WaiterInfo,
 };
+pub use memory::{Growth, MemorySample, TreeUsage};
 pub use route::{
     MutationFrom, MutationInfo, MutationOutcome, MutationTo, MutationsQuery, RouteApplyRequest,
     RouteBy, RouteFile, RouteReport, RouteTarget, RouteWriteRequest,

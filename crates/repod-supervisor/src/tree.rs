@@ -19,7 +19,9 @@
 //!                                └──────── children, session members ◄──────┘
 //! ```
 
+mod kind;
 mod snapshot;
+mod usage;
 
 pub use snapshot::{MARKER_VARIABLE, Snapshot};
 

@@ -206,6 +206,9 @@ pub(crate) enum Command {
         /// A path in the repository
         #[arg(default_value = ".")]
         path: PathBuf,
+        /// What its backends used over time instead, a row each time it was measured
+        #[arg(long)]
+        history: bool,
         #[command(flatten)]
         output: Output,
     },

@@ -15,6 +15,7 @@ mod gateway;
 mod hub;
 mod keeper;
 mod mcp;
+mod memory;
 mod metrics;
 mod ops;
 mod output;

@@ -3,12 +3,13 @@
 
 use crate::daemon::Daemon;
 use crate::gateway::Figures;
+use crate::memory::Memory;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use repod_proto::{ApiError, ErrorCode, REPOD_VERSION};
+use repod_proto::{ApiError, ErrorCode, MemorySample, REPOD_VERSION, RepoId};
 
 /// The content type of the text.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -33,6 +34,7 @@ pub(crate) fn text(daemon: &Daemon) -> Result<String, ApiError> {
         refused,
     );
     endpoints(&mut page, &gateway.figures());
+    memory(&mut page, &daemon.memory);
     let mut text = String::new();
     encode(&mut text, &page.0).map_err(|error| {
         ApiError::new(ErrorCode::Internal, format!("the metrics can't be written: {error}"))
@@ -110,6 +112,44 @@ fn endpoints(page: &mut Page, all: &[Figures]) {
     for (name, help, values) in counts {
         page.counters(name, help, values);
     }
+}
+
+fn memory(page: &mut Page, memory: &Memory) {
+    let all = memory.all();
+    let label = |id: &RepoId| vec![("repo_id", id.to_string())];
+    let bytes = all.iter().flat_map(|(id, sample)| {
+        let usage = sample.usage;
+        let kinds = [
+            ("rss", usage.rss),
+            ("pss", usage.pss),
+            ("anonymous", usage.anonymous),
+            ("swap", usage.swap),
+        ];
+        kinds.map(|(kind, bytes)| {
+            (vec![("repo_id", id.to_string()), ("kind", kind.to_owned())], bytes)
+        })
+    });
+    page.gauges("backend_memory_bytes", "What each backend's process tree uses", bytes);
+    let of = |value: fn(&MemorySample) -> u64| {
+        all.iter().map(move |(id, sample)| (label(id), value(sample))).collect::<Vec<_>>()
+    };
+    page.gauges("backend_processes", "Processes of each backend", of(|it| it.usage.processes));
+    page.gauges("backend_open_fds", "Open files of each backend", of(|it| it.usage.fds));
+    page.gauges(
+        "backend_inotify_watches",
+        "Watches of inotify of each backend",
+        of(|it| it.usage.inotify_watches),
+    );
+    page.gauges(
+        "backend_memory_growing",
+        "Whether a backend's memory keeps growing",
+        of(|it| u64::from(it.growing.is_some())),
+    );
+    page.counters(
+        "backend_leaks",
+        "Times that steady growth of a backend was found",
+        [(Vec::new(), memory.found())],
+    );
 }
 
 fn repo(of: &Figures) -> Labels {

@@ -68,6 +68,8 @@ pub(crate) struct Limits {
     pub(crate) memory_budget: Option<u64>,
     /// What one may use before it is recycled when idle.
     pub(crate) memory_max: Option<u64>,
+    /// How often what each uses is measured.
+    pub(crate) memory_sample: Duration,
     /// Open files the daemon and every backend may have.
     pub(crate) nofile: u64,
 }
@@ -100,6 +102,7 @@ impl Default for Settings {
                 max_live: None,
                 memory_budget: None,
                 memory_max: None,
+                memory_sample: Duration::from_secs(10),
                 nofile: 65_535,
             },
             gateway: Gateway { hold_timeout: Duration::from_secs(30), origins: Vec::new() },
@@ -184,6 +187,11 @@ const KEYS: &[Key] = &[
         "limits.memory_max",
         |s, v| put(&mut s.limits.memory_max, or_word(v, "unlimited", size)),
         |s| shown(s.limits.memory_max.map(size_text), "unlimited"),
+    ),
+    (
+        "limits.memory_sample",
+        |s, v| put(&mut s.limits.memory_sample, duration(v)),
+        |s| humantime::format_duration(s.limits.memory_sample).to_string().into(),
     ),
     (
         "limits.nofile",

@@ -21,6 +21,7 @@ struct Entry {
     session: u32,
     start_ticks: u64,
     rss_pages: u64,
+    threads: u64,
 }
 
 /// All processes of the machine, as seen in one pass.
@@ -60,7 +61,12 @@ impl Snapshot {
         };
         self.children.entry(parent).or_default().push(pid);
         self.sessions.entry(session).or_default().push(pid);
-        let entry = Entry { session, start_ticks: stat.starttime, rss_pages: stat.rss };
+        let entry = Entry {
+            session,
+            start_ticks: stat.starttime,
+            rss_pages: stat.rss,
+            threads: u64::try_from(stat.num_threads).unwrap_or_default(),
+        };
         self.entries.insert(pid, entry);
     }
 
@@ -133,6 +139,12 @@ impl Snapshot {
             }
         }
         Ok(matches)
+    }
+
+    /// Threads of a process, and its resident memory in bytes.
+    pub(super) fn threads_and_rss(&self, pid: u32) -> (u64, u64) {
+        let entry = self.entries.get(&pid);
+        entry.map_or((0, 0), |e| (e.threads, e.rss_pages.saturating_mul(procfs::page_size())))
     }
 
     pub(super) fn children(&self, pid: u32) -> impl Iterator<Item = u32> {

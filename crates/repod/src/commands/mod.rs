@@ -54,7 +54,9 @@ pub(crate) fn dispatch(cli: Cli) -> u8 {
             (false, on_runtime(run::run(&path, no_start, command)))
         }
         Command::Ps { output } => (output.json, on_runtime(ps::run(output))),
-        Command::Status { path, output } => (output.json, on_runtime(status::run(&path, output))),
+        Command::Status { path, history, output } => {
+            (output.json, on_runtime(status::run(&path, history, output)))
+        }
         Command::Stop { which, output } => (output.json, on_runtime(stop::run(&which, output))),
         Command::Hibernate { which, output } => {
             (output.json, on_runtime(hibernate::run(&which, output)))

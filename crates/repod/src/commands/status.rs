@@ -2,12 +2,16 @@
 
 use super::{Outcome, client};
 use crate::cli::Output;
-use crate::output;
-use repod_proto::{RepoStatus, exit};
+use crate::memory;
+use crate::output::{self, Rows};
+use repod_proto::{ApiError, ErrorCode, MemorySample, RepoStatus, exit};
 use std::path::Path;
 
-pub(crate) async fn run(path: &Path, output: Output) -> Outcome {
+pub(crate) async fn run(path: &Path, with_history: bool, output: Output) -> Outcome {
     let status = client(output.no_start)?.status(path).await?;
+    if with_history {
+        return history(&status, output.json);
+    }
     if output.json {
         output::json(&status);
     } else {
@@ -36,6 +40,9 @@ fn print(status: &RepoStatus) {
     row("version", backend.and_then(|b| b.version.clone()).unwrap_or_else(output::dash));
     row("started", backend.map_or_else(output::dash, |backend| backend.started_at.clone()));
     row("memory", output::bytes(summary.rss_bytes));
+    if let Some(sample) = &status.memory {
+        measured(sample, &row);
+    }
     row("sessions", output::number(summary.sessions));
     row("busy", output::number(summary.busy));
     row("clients", output::number(summary.clients));
@@ -47,4 +54,75 @@ fn print(status: &RepoStatus) {
     if let Some(error) = &summary.error {
         output::error(error, false);
     }
+}
+
+fn measured(sample: &MemorySample, row: &impl Fn(&str, String)) {
+    let MemorySample { usage, growing, .. } = sample;
+    let size = |bytes| output::bytes(Some(bytes));
+    let (anonymous, swap) = (size(usage.anonymous), size(usage.swap));
+    row(
+        "  of it",
+        format!("{} in fair shares, {anonymous} anonymous, {swap} swapped", size(usage.pss)),
+    );
+    row(
+        "processes",
+        format!(
+            "{} ({} LSP, {} MCP, {} shells), {} threads, {} open files, {} inotify watches",
+            usage.processes,
+            usage.lsp,
+            usage.mcp,
+            usage.shells,
+            usage.threads,
+            usage.fds,
+            usage.inotify_watches,
+        ),
+    );
+    if let Some(growth) = growing {
+        let (speed, grown) = (size(growth.bytes_per_hour), size(growth.grown_bytes));
+        row(
+            "finding",
+            format!(
+                "its memory keeps growing: {speed} an hour, {grown} so far; it is recycled when idle"
+            ),
+        );
+    }
+}
+
+/// The memory log is read where it lies, so that it can be looked at in any state of the backend.
+fn history(status: &RepoStatus, json: bool) -> Outcome {
+    let log = Path::new(&status.state_dir).join("memory.jsonl");
+    let samples = memory::history(&log).map_err(|error| {
+        ApiError::new(ErrorCode::StateIo, format!("`{}` can't be read: {error}", log.display()))
+    })?;
+    if json {
+        // NDJSON, as it lies there: it can be long.
+        for sample in &samples {
+            output::ndjson(sample);
+        }
+        return Ok(exit::OK);
+    }
+    let names = [
+        "AT", "GEN", "RSS", "PSS", "ANON", "SWAP", "PROCS", "LSP", "MCP", "SHELLS", "FDS",
+        "THREADS", "WATCHES", "FINDING",
+    ];
+    let mut rows = Rows::new(&names);
+    for MemorySample { at, generation, usage, growing } in &samples {
+        let sizes = [usage.rss, usage.pss, usage.anonymous, usage.swap];
+        let counts = [
+            usage.processes,
+            usage.lsp,
+            usage.mcp,
+            usage.shells,
+            usage.fds,
+            usage.threads,
+            usage.inotify_watches,
+        ];
+        let mut row = vec![at.clone(), generation.to_string()];
+        row.extend(sizes.map(|bytes| output::bytes(Some(bytes))));
+        row.extend(counts.map(|count| count.to_string()));
+        row.push(growing.map_or_else(String::new, |_| "growing".to_owned()));
+        rows.push(row);
+    }
+    rows.print();
+    Ok(exit::OK)
 }

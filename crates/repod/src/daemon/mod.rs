@@ -17,6 +17,7 @@ use crate::coordination::Coordination;
 use crate::fleet::Fleet;
 use crate::gateway::Gateway;
 use crate::keeper::Keeper;
+use crate::memory::{self, Memory};
 use crate::ops::Locator;
 use crate::router::Router;
 use crate::sessions::{Around, Sessions};
@@ -46,6 +47,7 @@ pub(crate) struct Daemon {
     pub(crate) coordination: Coordination,
     pub(crate) router: Router,
     pub(crate) sessions: Sessions,
+    pub(crate) memory: Memory,
     nofile: u64,
     started_at: String,
     ending: watch::Sender<bool>,
@@ -129,10 +131,12 @@ fn live(birth: &Birth) -> Result<(), ApiError> {
         coordination,
         router,
         sessions,
+        memory: Memory::default(),
         nofile: nofile.soft,
         started_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         ending: watch::Sender::new(false),
     });
+    runtime.spawn(memory::watch(Arc::clone(&daemon), settings.limits.memory_sample));
     let keeper = Keeper::new(settings.limits, admission, petitions);
     runtime.spawn(daemon.sessions.clone().keep(idle));
     runtime.block_on(serve(birth, daemon, keeper))?;

@@ -94,7 +94,7 @@ impl Keeper {
                     Some(petition) => self.admit(&daemon.fleet, petition).await,
                     None => self.petitions = None,
                 },
-                _ = rounds.tick() => self.round(&daemon.fleet).await,
+                _ = rounds.tick() => self.round(&daemon).await,
             }
         }
     }
@@ -152,7 +152,8 @@ impl Keeper {
     }
 
     /// Looks after all that are awake.
-    async fn round(&mut self, fleet: &Fleet) {
+    async fn round(&mut self, daemon: &Daemon) {
+        let fleet = &daemon.fleet;
         let members = self.members(fleet).await;
         self.recycled.retain(|_, at| at.elapsed() < RECYCLE_PAUSE);
         if let Some(quiet) = self.limits.idle {
@@ -162,7 +163,13 @@ impl Keeper {
         }
         for member in &members {
             if self.limits.memory_max.is_some_and(|max| member.memory > max) {
-                self.recycle(member).await;
+                self.recycle(member, "it has grown too large").await;
+            } else if daemon
+                .memory
+                .growth(&member.handle.repo().id, member.view.generation)
+                .is_some()
+            {
+                self.recycle(member, "its memory keeps growing").await;
             }
         }
         self.shrink(fleet).await;
@@ -187,14 +194,14 @@ impl Keeper {
         }
     }
 
-    /// Ends one that has grown too large. Clients that only listen get the next generation at once.
-    async fn recycle(&mut self, member: &Member) {
+    /// Ends one that has grown too large, or will have. Clients that only listen get the next generation at once.
+    async fn recycle(&mut self, member: &Member, why: &str) {
         let id = &member.handle.repo().id;
         if !member.may_sleep(Rule::BY_HAND) || self.recycled.contains_key(id) {
             return;
         }
         let listened_to = member.standing.clients.all() > 0;
-        if self.put_to_sleep(member, Rule::BY_HAND, "it has grown too large").await && listened_to {
+        if self.put_to_sleep(member, Rule::BY_HAND, why).await && listened_to {
             self.recycled.insert(id.clone(), Instant::now());
             if let Err(error) = member.handle.ensure(Asked::default()).await {
                 tracing::error!(repo = %id, %error, "it did not come back");

@@ -18,10 +18,12 @@ pub(crate) async fn status(daemon: &Daemon, path: &str) -> Result<RepoStatus, Ap
     };
     summary.endpoint.directory = located.directory.display().to_string();
     summary.endpoint.branch = located.branch;
+    let memory = daemon.memory.last(&handle.repo().id, summary.endpoint.generation);
     Ok(RepoStatus {
         summary,
         state_dir: dir.dir().display().to_string(),
         log_file: dir.backend_log().display().to_string(),
         recent_starts: handle.view().recent_starts,
+        memory,
     })
 }

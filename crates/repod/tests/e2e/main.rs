@@ -17,6 +17,7 @@ mod launch;
 mod leases;
 mod many;
 mod mcp;
+mod memory;
 mod readers;
 mod registry;
 mod route_cli;
