@@ -70,6 +70,12 @@ pub const RULES: &[Rule] = &[
         "two sessions wrote in one checkout at the same time",
         "let repod run it, where a branch has one writer, or give each session a worktree of its own",
     ),
+    rule(
+        "RP402",
+        Warning,
+        "sessions are filed under another clone's project",
+        "clones share a project in one database: give each its own backend, `repod up PATH…`",
+    ),
     rule("RP501", Warning, "few open files are allowed", HARDEN),
     rule("RP502", Warning, "few inotify watches are allowed", HARDEN),
     rule("RP503", Warning, "few inotify instances are allowed", HARDEN),
@@ -81,6 +87,12 @@ pub const RULES: &[Rule] = &[
         Note,
         "libraries that OpenCode unpacked were left in the temporary directory",
         "`repod audit --fix` removes those that nobody has open",
+    ),
+    rule(
+        "RP508",
+        Error,
+        "a control group is nearly out of processes",
+        "raise `TasksMax=` of that unit, or the container's limit",
     ),
     rule(
         "RP601",

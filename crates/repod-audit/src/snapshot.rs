@@ -96,6 +96,8 @@ pub struct Process {
     pub inotify: Inotify,
     /// Where it listens (TCP).
     pub listens: Vec<SocketAddr>,
+    /// Control groups it counts in that have a limit of processes: directory, in use, limit.
+    pub groups: Vec<(PathBuf, u64, u64)>,
     /// It is a unit of systemd's: its parent is the manager for good reason.
     pub in_service: bool,
     /// The mount namespace it lives in, when that isn't ours: its paths are not our paths then.
@@ -194,6 +196,8 @@ pub struct Database {
     pub damage: Option<String>,
     /// Recent turns that wrote files.
     pub turns: Vec<Turn>,
+    /// Directories of recent sessions, each with the worktree of another repository that it is filed under.
+    pub misfiled: Vec<(PathBuf, PathBuf)>,
 }
 
 /// A turn in which files were written.

@@ -46,7 +46,7 @@ pub(super) async fn read(sources: &Sources, snapshot: &mut Snapshot) {
             Ok(Ok(database)) => snapshot.databases.push(database),
             Ok(Err(error)) if is_damage(&error) => {
                 let damage = Some(error.to_string());
-                snapshot.databases.push(Database { path, damage, turns: Vec::new() });
+                snapshot.databases.push(Database { path, damage, ..Database::default() });
             }
             Ok(Err(error)) => snapshot.skipped.push(format!("{}: {error}", path.display())),
             Err(_) => snapshot.skipped.push(format!("{}: it took too long", path.display())),
@@ -69,6 +69,7 @@ async fn look(path: &Path, deep: bool, skipped: &mut Vec<String>) -> Result<Data
     }
     if database.damage.is_none() && has_sessions(&mut connection).await? {
         database.turns = turns(&mut connection).await?;
+        database.misfiled = misfiled(&mut connection).await?;
     }
     connection.close().await?;
     Ok(database)
@@ -164,6 +165,29 @@ async fn turns(connection: &mut SqliteConnection) -> Result<Vec<Turn>, sqlx::Err
         *writes |= row.try_get::<i64, _>("writes")? != 0;
     }
     Ok(turns.into_values().filter(|(_, writes)| *writes).map(|(turn, _)| turn).collect())
+}
+
+/// Sessions whose directory belongs to another repository than their project's worktree does.
+async fn misfiled(
+    connection: &mut SqliteConnection,
+) -> Result<Vec<(PathBuf, PathBuf)>, sqlx::Error> {
+    let exists = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'project'";
+    if sqlx::query_scalar::<_, i64>(exists).fetch_one(&mut *connection).await? == 0 {
+        return Ok(Vec::new());
+    }
+    let query = "SELECT DISTINCT s.directory, p.worktree \
+                 FROM (SELECT * FROM session ORDER BY time_updated DESC LIMIT ?) s JOIN project p ON p.id = s.project_id";
+    let rows: Vec<(String, String)> =
+        sqlx::query_as(query).bind(SESSIONS_MAX).fetch_all(connection).await?;
+    let pairs = rows
+        .into_iter()
+        .map(|(directory, worktree)| (PathBuf::from(directory), PathBuf::from(worktree)));
+    let repository = |path: &Path| checkout::of(path).map(|found| found.common);
+    // Where either is no repository (any more), nothing can be said.
+    let differ = |(directory, worktree): &(PathBuf, PathBuf)| {
+        repository(directory).zip(repository(worktree)).is_some_and(|(one, other)| one != other)
+    };
+    Ok(pairs.filter(differ).collect())
 }
 
 pub(super) fn millis(time: SystemTime) -> i64 {

@@ -25,6 +25,8 @@ pub struct Sources {
     pub proc: PathBuf,
     /// `/proc/sys`.
     pub sysctl: PathBuf,
+    /// `/sys/fs/cgroup`, where control groups are of version 2.
+    pub cgroups: PathBuf,
     /// repod's home.
     pub home: PathBuf,
     /// Whose processes.
@@ -45,6 +47,7 @@ impl Sources {
         Self {
             proc: "/proc".into(),
             sysctl: "/proc/sys".into(),
+            cgroups: "/sys/fs/cgroup".into(),
             home,
             uid: rustix::process::geteuid().as_raw(),
             temp: std::env::temp_dir(),

@@ -26,7 +26,7 @@ pub(super) fn all(sources: &Sources, snapshot: &mut Snapshot) {
     for entry in entries.flatten() {
         let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
         if let Some(pid) = pid
-            && let Some(process) = one(&entry.path(), pid, sources.uid)
+            && let Some(process) = one(&entry.path(), pid, sources)
         {
             snapshot.processes.insert(pid, process);
         }
@@ -34,9 +34,9 @@ pub(super) fn all(sources: &Sources, snapshot: &mut Snapshot) {
 }
 
 /// The process, if it is this user's and still there.
-fn one(dir: &Path, pid: u32, uid: u32) -> Option<Process> {
+fn one(dir: &Path, pid: u32, sources: &Sources) -> Option<Process> {
     let status = fs_err::read_to_string(dir.join("status")).ok()?;
-    if real_uid(&status)? != uid {
+    if real_uid(&status)? != sources.uid {
         return None;
     }
     let stat = Stat::from_read(fs_err::read(dir.join("stat")).ok()?.as_slice()).ok()?;
@@ -69,7 +69,13 @@ fn one(dir: &Path, pid: u32, uid: u32) -> Option<Process> {
             process.checkout = process.cwd.as_deref().and_then(checkout::of);
         }
         process.nofile = nofile(dir);
-        process.in_service = in_service(dir);
+        let cgroup = fs_err::read_to_string(dir.join("cgroup")).unwrap_or_default();
+        // The last part is the unit; a terminal's is a scope.
+        process.in_service = cgroup.lines().any(|line| line.ends_with(".service"));
+        process.groups = cgroup
+            .lines()
+            .find_map(|line| line.strip_prefix("0::/"))
+            .map_or_else(Vec::new, |path| groups(&sources.cgroups, path));
     }
     Some(process)
 }
@@ -191,10 +197,19 @@ fn nofile(dir: &Path) -> Option<(u64, u64)> {
     Some((numbers.next()?, numbers.next()?))
 }
 
-/// Whether the last part of its cgroup is a systemd service; a terminal's is a scope.
-fn in_service(dir: &Path) -> bool {
-    let text = fs_err::read_to_string(dir.join("cgroup")).unwrap_or_default();
-    text.lines().any(|line| line.ends_with(".service"))
+/// The control group and those above it (version 2) that limit processes.
+fn groups(root: &Path, path: &str) -> Vec<(PathBuf, u64, u64)> {
+    let own = root.join(path);
+    let number = |file: PathBuf| fs_err::read_to_string(file).ok()?.trim().parse::<u64>().ok();
+    let limited = own.ancestors().take_while(|group| group.starts_with(root)).filter_map(|group| {
+        // `max` is no number, and no limit.
+        Some((
+            group.to_owned(),
+            number(group.join("pids.current"))?,
+            number(group.join("pids.max"))?,
+        ))
+    });
+    limited.collect()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ fn sources(root: &Path) -> Sources {
     Sources {
         proc: root.join("proc"),
         sysctl: root.join("sys"),
+        cgroups: root.join("cgroup"),
         home: root.join("home"),
         uid,
         temp: root.join("tmp"),
@@ -45,6 +46,7 @@ fn process(sources: &Sources, pid: u32, uid: u32, environ: &str) -> PathBuf {
         "net/tcp",
         "  sl  local_address rem_address   st\n   0: 00000000:1000 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 815 1 0 100 0 0 10 0\n",
     );
+    write("cgroup", "0::/u/s\n");
     symlink("/opt/opencode (deleted)", dir.join("exe")).unwrap();
     symlink("/nowhere/src", dir.join("cwd")).unwrap();
     symlink("socket:[815]", dir.join("fd/5")).unwrap();
@@ -63,6 +65,16 @@ async fn a_process_is_read_whole_and_another_user_s_not_at_all() {
     process(&sources, 11, sources.uid + 1, "HOME=/nowhere/h\0");
     fs_err::write(sources.sysctl.join("fs/inotify/max_user_watches"), "2\n").unwrap();
     fs_err::write(sources.sysctl.join("fs/inotify/max_user_instances"), "4096\n").unwrap();
+    for (name, text) in [
+        ("u/pids.max", "9"),
+        ("u/pids.current", "9"),
+        ("u/s/pids.max", "max"),
+        ("u/s/pids.current", "1"),
+    ] {
+        let file = sources.cgroups.join(name);
+        fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+        fs_err::write(file, format!("{text}\n")).unwrap();
+    }
     // Half of a process that goes while it is looked at.
     fs_err::create_dir_all(sources.proc.join("12")).unwrap();
     let snapshot = snapshot(&sources).await;
@@ -83,7 +95,7 @@ async fn a_process_is_read_whole_and_another_user_s_not_at_all() {
     let ids: Vec<_> = judge(&snapshot).findings.iter().map(|finding| finding.id).collect();
     let rest = |id: &&&str| **id != "RP604" && **id != "RP506";
     let ids: Vec<_> = ids.iter().filter(rest).copied().collect();
-    assert_eq!(ids, ["RP202", "RP203", "RP505", "RP201", "RP501", "RP502", "RP607"]);
+    assert_eq!(ids, ["RP202", "RP203", "RP505", "RP508", "RP201", "RP501", "RP502", "RP607"]);
 }
 
 #[tokio::test]
@@ -133,12 +145,25 @@ async fn a_database_is_looked_into_and_nothing_changes_in_use_or_not() {
     let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
     let options = options.journal_mode(sqlx::sqlite::SqliteJournalMode::Wal);
     let mut user = options.connect().await.unwrap();
-    let schema = "CREATE TABLE session (id, parent_id, directory, title, time_updated); \
+    let schema = "CREATE TABLE session (id, parent_id, directory, title, time_updated, project_id); \
                   CREATE TABLE message (id, session_id, time_created, data); CREATE TABLE part (message_id, data)";
     sqlx::raw_sql(schema).execute(&mut user).await.unwrap();
     let now = database::millis(std::time::SystemTime::now());
+    // Two clones: one project, whose worktree is the first one's.
+    let base = dir.path().canonicalize().unwrap();
+    for clone in ["one", "two"] {
+        fs_err::create_dir_all(base.join(clone).join(".git")).unwrap();
+    }
+    let (one, two) = (base.join("one"), base.join("two"));
+    let projects = format!(
+        "CREATE TABLE project (id, worktree); INSERT INTO project VALUES ('p', '{}'); \
+         INSERT INTO session VALUES ('c', NULL, '{0}', 't', 1, 'p'), ('d', NULL, '{}', 't', 1, 'p')",
+        one.display(),
+        two.display()
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(projects)).execute(&mut user).await.unwrap();
     let rows = format!(
-        "INSERT INTO session VALUES ('a', NULL, '/nowhere/r', 't', {now}), ('b', 'a', '/nowhere/r', 't', {now}); \
+        "INSERT INTO session VALUES ('a', NULL, '/nowhere/r', 't', {now}, 'q'), ('b', 'a', '/nowhere/r', 't', {now}, 'q'); \
          INSERT INTO message VALUES \
            ('m1', 'a', {now}, '{{\"role\":\"assistant\",\"parentID\":\"u\",\"time\":{{\"created\":{0},\"completed\":{1}}}}}'), \
            ('m2', 'a', {now}, '{{\"role\":\"assistant\",\"parentID\":\"u\",\"time\":{{\"created\":{1}}}}}'), \
@@ -157,10 +182,16 @@ async fn a_database_is_looked_into_and_nothing_changes_in_use_or_not() {
     assert_eq!((turn.root_session.as_str(), turn.from), ("a", now - 5000));
     assert!(turn.to >= now && seen.databases[0].damage.is_none() && seen.skipped.is_empty());
 
+    assert_eq!(seen.databases[0].misfiled, [(two, one)]);
+
     user.close().await.unwrap();
-    assert_eq!(beside(dir.path()), ["opencode.db"]);
+    assert_eq!(beside(dir.path()), ["one", "opencode.db", "two"]);
     assert_eq!(look(&path).await.databases[0].turns.len(), 1);
-    assert_eq!(beside(dir.path()), ["opencode.db"], "an unused database gets no -wal");
+    assert_eq!(
+        beside(dir.path()),
+        ["one", "opencode.db", "two"],
+        "an unused database gets no -wal"
+    );
     let mut bytes = fs_err::read(&path).unwrap();
     bytes[4096..].fill(0xa5);
     fs_err::write(&path, &bytes).unwrap();

@@ -2,6 +2,8 @@
 
 use crate::finding::{Evidence, Finding};
 use crate::snapshot::Snapshot;
+use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Watches a dozen backends with large repositories need.
 pub const WATCHES_WANTED: u64 = 1_048_576;
@@ -67,6 +69,7 @@ pub(super) fn find(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
             findings.push(Finding::of(rule, message, vec![evidence]));
         }
     }
+    control_groups(snapshot, findings);
     for (path, free) in &machine.free {
         if *free < FREE_WANTED {
             let message = format!("{} MiB are free in `{}`", free >> 20, path.display());
@@ -74,6 +77,23 @@ pub(super) fn find(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
         }
     }
     leaks(snapshot, findings);
+}
+
+/// A group counts once, whoever of us is in it.
+fn control_groups(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
+    let mut full: BTreeMap<&Path, (Vec<Evidence>, u64, u64)> = BTreeMap::new();
+    for process in snapshot.opencode() {
+        for (group, used, limit) in
+            process.groups.iter().filter(|(_, used, limit)| is_nearly(*used, *limit))
+        {
+            let evidence = Evidence::pid(process.pid).at(group).by("pids.max");
+            full.entry(group).or_insert((Vec::new(), *used, *limit)).0.push(evidence);
+        }
+    }
+    for (group, (evidence, used, limit)) in full {
+        let message = format!("{used} of {limit} processes are in use in `{}`", group.display());
+        findings.push(Finding::of("RP508", message, evidence));
+    }
 }
 
 fn leaks(snapshot: &Snapshot, findings: &mut Vec<Finding>) {

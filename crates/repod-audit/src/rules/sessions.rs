@@ -14,6 +14,16 @@ pub(super) fn find(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
             || snapshot.opencode().any(|p| snapshot.is_managed(p) && has(p))
     };
     for database in snapshot.databases.iter().filter(|database| !theirs(&database.path)) {
+        if !database.misfiled.is_empty() {
+            let message = format!(
+                "`{}` has sessions under a project of another directory",
+                database.path.display()
+            );
+            let evidence = database.misfiled.iter().map(|(directory, worktree)| {
+                Evidence::path(directory).saying(format!("filed under `{}`", worktree.display()))
+            });
+            findings.push(Finding::of("RP402", message, evidence.collect()));
+        }
         for turn in &database.turns {
             checkouts.entry(&turn.checkout).or_default().push((turn, &database.path));
         }

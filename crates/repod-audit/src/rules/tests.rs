@@ -245,6 +245,22 @@ fn only_turns_of_different_families_at_the_same_time_have_met() {
 }
 
 #[test]
+fn clones_in_one_project_and_a_full_control_group_are_found() {
+    let group = |used, limit| vec![(PathBuf::from("/cg/user"), used, limit)];
+    let mut snapshot = machine([
+        Process { groups: group(90, 100), ..server(10) },
+        Process { groups: group(90, 100), ..server(11) },
+        Process { groups: group(89, 100), ..server(12) },
+    ]);
+    let misfiled = vec![("/src/two".into(), "/src/one".into())];
+    snapshot.databases.push(Database { path: "/d/o.db".into(), misfiled, ..Database::default() });
+    let report = judge(&snapshot);
+    assert_eq!(ids(&report), ["RP508", "RP402"]);
+    assert_eq!(pids(&report, "RP508"), [10, 11]);
+    assert_eq!(report.findings[1].evidence[0].path, Some("/src/two".into()));
+}
+
+#[test]
 fn low_limits_are_found_with_what_is_in_use() {
     let mut snapshot =
         machine([Process { nofile: Some((1024, 4096)), fds: 1000, ..server(10) }, server(11)]);
