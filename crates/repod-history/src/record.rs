@@ -21,6 +21,18 @@ pub enum State {
     Ejected,
 }
 
+impl State {
+    /// Its public name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Adopted => "adopted",
+            Self::Failed => "failed",
+            Self::Ejected => "ejected",
+        }
+    }
+}
+
 /// The record. Fields this version doesn't know are dropped when it is written anew.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {

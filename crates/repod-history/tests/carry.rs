@@ -9,6 +9,7 @@ mod land;
 use land::{Land, rows};
 use repod_history::{Adoption, HistoryError, Report, eject, holders};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 async fn adopt(land: &Land, clone: &str) -> Result<Report, HistoryError> {
@@ -67,8 +68,8 @@ async fn what_a_killed_process_left_in_the_log_is_read_and_stays_there() {
 #[tokio::test]
 async fn cut_short_anywhere_it_goes_on_and_nobody_sees_a_half() {
     for cut in 0..=6 {
-        let land = std::sync::Arc::new(Land::new(12).await);
-        let shared = std::sync::Arc::clone(&land);
+        let land = Arc::new(Land::new(12).await);
+        let shared = Arc::clone(&land);
         let cut_short = tokio::spawn(async move { adopt_until(&shared, "/a", cut).await });
         assert!(cut_short.await.unwrap_err().is_panic(), "cut at {cut}");
         assert!(!own(&land, "/a").exists(), "a half was seen after the cut at {cut}");
@@ -123,6 +124,32 @@ async fn eject_brings_old_and_new_back_once() {
     let again = eject(&land.state_dir("/a"), &land.shared(), &|_, _| {}).await.unwrap();
     assert_eq!((again.added, again.kept), (0, None));
     assert!(repod_history::is_due(&land.state_dir("/a")).unwrap(), "the next start begins anew");
+}
+
+#[tokio::test]
+async fn eject_cut_short_has_brought_all_of_it_or_nothing() {
+    for cut in 0..=4 {
+        let land = Arc::new(Land::new(8).await);
+        adopt(&land, "/a").await.unwrap();
+        for n in [0, 2, 4, 6] {
+            land.go_on(&own(&land, "/a"), &format!("ses_{n}"), "here").await;
+        }
+        let before = rows(&land.database(), None).await;
+        let expected = rows(&own(&land, "/a"), None).await;
+        let shared = Arc::clone(&land);
+        let cut_short = tokio::spawn(async move {
+            let progress = move |done, _| assert!(done != cut, "cut");
+            eject(&shared.state_dir("/a"), &shared.shared(), &progress).await
+        });
+        assert!(cut_short.await.unwrap_err().is_panic(), "cut at {cut}");
+        assert!(own(&land, "/a").exists(), "cut at {cut}");
+        let is_whole = rows(&land.database(), Some("/a")).await == expected;
+        let is_untouched = rows(&land.database(), None).await == before;
+        assert!(is_whole == (cut == 4) && is_untouched == (cut < 4), "cut at {cut}");
+        let report = eject(&land.state_dir("/a"), &land.shared(), &|_, _| {}).await.unwrap();
+        assert_eq!(report.updated + report.unchanged, 4, "cut at {cut}");
+        assert_eq!(rows(&land.database(), Some("/a")).await, expected, "cut at {cut}");
+    }
 }
 
 #[tokio::test]

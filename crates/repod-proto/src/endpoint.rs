@@ -131,4 +131,21 @@ pub struct RepoStatus {
     /// The last measurement of the running backend; absent until there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<crate::MemorySample>,
+    /// What came of its sessions from before repod; absent where none were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adoption: Option<AdoptionInfo>,
+}
+
+/// What came of a repo's sessions from the user's shared OpenCode database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AdoptionInfo {
+    /// `adopted`, `failed` (the next start tries again) or `ejected`.
+    pub state: String,
+    /// The shared database.
+    pub database: String,
+    /// How many sessions were ever brought over.
+    pub sessions: usize,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }

@@ -21,7 +21,7 @@ pub use api::{
     ShutdownReport, ShutdownRequest, StatusQuery, StopOutcome, StopReport, StopRequest, StreamItem,
     Target,
 };
-pub use endpoint::{BackendInfo, BackendState, Endpoint, RepoStatus, RepoSummary};
+pub use endpoint::{AdoptionInfo, BackendInfo, BackendState, Endpoint, RepoStatus, RepoSummary};
 pub use error::{ApiError, ErrorBody, ErrorCode};
 pub use home::Home;
 pub use ids::{Generation, RepoId, RepoIdError};

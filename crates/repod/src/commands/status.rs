@@ -4,7 +4,7 @@ use super::{Outcome, client};
 use crate::cli::Output;
 use crate::memory;
 use crate::output::{self, Rows};
-use repod_proto::{ApiError, ErrorCode, MemorySample, RepoStatus, exit};
+use repod_proto::{AdoptionInfo, ApiError, ErrorCode, MemorySample, RepoStatus, exit};
 use std::path::Path;
 
 pub(crate) async fn run(path: &Path, with_history: bool, output: Output) -> Outcome {
@@ -48,6 +48,10 @@ fn print(status: &RepoStatus) {
     row("clients", output::number(summary.clients));
     row("idle", output::seconds(summary.idle_seconds));
     row("starts/60s", status.recent_starts.to_string());
+    if let Some(adoption) = &status.adoption {
+        let AdoptionInfo { state, sessions, database, .. } = adoption;
+        row("adopted", format!("{sessions} sessions of {database} ({state})"));
+    }
     row("state dir", status.state_dir.clone());
     row("log", status.log_file.clone());
     super::warn_all(endpoint);

@@ -2,7 +2,8 @@
 
 use super::ps::summaries;
 use crate::daemon::Daemon;
-use repod_proto::{ApiError, ErrorCode, RepoStatus};
+use repod_proto::{AdoptionInfo, ApiError, ErrorCode, RepoStatus};
+use std::path::Path;
 
 pub(crate) async fn status(daemon: &Daemon, path: &str) -> Result<RepoStatus, ApiError> {
     let located = daemon.locator.locate(path).await?;
@@ -25,5 +26,17 @@ pub(crate) async fn status(daemon: &Daemon, path: &str) -> Result<RepoStatus, Ap
         log_file: dir.backend_log().display().to_string(),
         recent_starts: handle.view().recent_starts,
         memory,
+        adoption: adoption(dir.dir()),
+    })
+}
+
+/// A record that can't be used is said where it is needed: at the next start.
+fn adoption(state_dir: &Path) -> Option<AdoptionInfo> {
+    let record = repod_history::Record::load(state_dir).ok().flatten()?;
+    Some(AdoptionInfo {
+        state: record.state.as_str().to_owned(),
+        database: record.database.display().to_string(),
+        sessions: record.sessions.len(),
+        reason: record.reason,
     })
 }

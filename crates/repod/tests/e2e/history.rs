@@ -2,7 +2,7 @@
 
 mod rows;
 
-use crate::{BOUND, ensure, oc, world};
+use crate::{BOUND, ensure, oc, status, world};
 use repod_proto::{Endpoint, HistoryReport};
 use repod_testkit::{Oc, Script, World, wait_until};
 use rows::{multiply, run, transcripts};
@@ -112,6 +112,8 @@ async fn a_repo_gets_its_own_sessions_out_of_the_shared_database_and_gives_them_
         endpoints.push(endpoint);
     }
     assert!(!world.repod_home().join("fault-adopt-4").exists(), "the daemon didn't die");
+    let adoption = status(&world, &clone).adoption.unwrap();
+    assert_eq!((adoption.state.as_str(), adoption.sessions), ("adopted", copies + 1));
     if full {
         ensure(&world, &all[3]);
     }
