@@ -1,9 +1,11 @@
 //! The command line: its grammar. What each command does is in `commands/`, one file each.
 
 mod audit;
+mod harden;
 mod sessions;
 
 pub(crate) use audit::AuditArgs;
+pub(crate) use harden::HardenArgs;
 pub(crate) use sessions::{PromptArgs, SessionAt, SessionsArgs, SessionsCommand};
 
 use clap::{Args, Parser, Subcommand};
@@ -373,6 +375,9 @@ the target repository's own backend under its branch's lease. An agent starts th
         #[arg(long)]
         json: bool,
     },
+    /// The limits of the machine, and drop-in files that raise them
+    #[command(after_help = harden::HELP)]
+    Harden(HardenArgs),
     /// Print the completion script of a shell
     Completions {
         /// The shell

@@ -7,6 +7,7 @@ mod completions;
 mod config;
 mod ensure;
 mod gc;
+mod harden;
 mod hibernate;
 mod history;
 mod leases;
@@ -91,6 +92,7 @@ pub(crate) fn dispatch(cli: Cli) -> u8 {
         Command::Daemon { standby } => (false, crate::daemon::run(standby)),
         Command::Shutdown { backends, json } => (json, on_runtime(shutdown::run(backends, json))),
         Command::Config { json } => (json, config::run(json)),
+        Command::Harden(args) => (args.json, harden::run(&args)),
         Command::Completions { shell } => (false, completions::run(shell)),
         Command::Man { dir } => (false, man::run(dir.as_deref())),
         Command::Openapi => {

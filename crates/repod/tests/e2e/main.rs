@@ -11,6 +11,7 @@ mod daemon;
 mod ensure;
 mod faults;
 mod gateway;
+mod harden;
 mod history;
 mod hostile;
 mod launch;
