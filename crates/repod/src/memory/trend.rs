@@ -151,7 +151,8 @@ mod tests {
             // The least that is flagged: the floor and the tenth, whichever is more, in a window.
             let needed = (base * MIB / 10).max(48 * MIB) / 22 + MIB;
             let step = needed + rate * MIB / 10;
-            let grows = (0..60_u64).map(|n| base * MIB + n * step + noise[n as usize] * step / 100);
+            let grows = (0..60_u64).zip(&noise);
+            let grows = grows.map(|(n, noise)| base * MIB + n * step + noise * step / 100);
             let at = flagged(grows);
             prop_assert!(at.is_some_and(|at| at <= 300), "{at:?}");
         }
