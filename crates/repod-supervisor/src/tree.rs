@@ -24,6 +24,7 @@ mod snapshot;
 mod usage;
 
 pub use snapshot::{MARKER_VARIABLE, Snapshot};
+pub use usage::Shares;
 
 use crate::identity::{IdentityError, ProcessHandle, ProcessIdentity};
 use crate::procfile;

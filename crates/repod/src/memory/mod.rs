@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use repod_proto::{BackendState, Generation, Growth, MemorySample, RepoId, TreeUsage};
 use repod_supervisor::identity::ProcessIdentity;
 use repod_supervisor::log_tail::{open_for_append, rotate_if_larger};
-use repod_supervisor::tree::Snapshot;
+use repod_supervisor::tree::{Shares, Snapshot};
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -31,6 +31,7 @@ const LEAST: Duration = Duration::from_millis(100);
 #[derive(Default)]
 pub(crate) struct Memory {
     last: Mutex<HashMap<RepoId, Measured>>,
+    shares: Mutex<Shares>,
     found: AtomicU64,
 }
 
@@ -145,8 +146,10 @@ fn wanted(daemon: &Daemon) -> Vec<Wanted> {
 
 fn measure(memory: &Memory, wanted: &[Wanted]) -> io::Result<()> {
     let machine = Snapshot::take().map_err(io::Error::other)?;
+    let mut shares = memory.shares.lock().unwrap_or_else(PoisonError::into_inner);
+    shares.forget_old();
     for backend in wanted {
-        let Some(usage) = machine.usage(&backend.identity) else { continue };
+        let Some(usage) = machine.usage(&backend.identity, &mut shares) else { continue };
         let sample = memory.take(backend, usage);
         // A full disk is no reason to stop measuring the others.
         if let Err(error) = write(&backend.log, &sample) {
