@@ -36,6 +36,8 @@ enum Phase {
     Running,
     Waiting,
     Ending(TurnEnd),
+    /// It is over, and what was missed of it is still being looked up.
+    Over(TurnEnd),
     /// Its process is gone.
     Dying,
     Settled,
@@ -117,7 +119,11 @@ impl Turn {
                 Vec::new()
             }
             // Its first event is the answer to its prompt, or that this is lost too.
-            Event::Missed if matches!(self.phase, Phase::Sending | Phase::Dying) => Vec::new(),
+            Event::Missed if self.phase == Phase::Sending => {
+                self.look_again = true;
+                Vec::new()
+            }
+            Event::Missed if self.phase == Phase::Dying => Vec::new(),
             Event::Missed => self.look(Why::Missed),
             Event::Gone => self.gone(),
             Event::Looked(look) => self.looked(look),
@@ -131,10 +137,19 @@ impl Turn {
             return Vec::new();
         }
         self.phase = Phase::Running;
-        if self.aborts.is_some() { self.send_abort() } else { wait(Patience::Silence) }
+        if self.aborts.is_some() {
+            return self.send_abort();
+        }
+        if std::mem::take(&mut self.look_again) {
+            return self.look(Why::Missed);
+        }
+        wait(Patience::Silence)
     }
 
     fn heard(&mut self, says: Says, waiting: bool) -> Vec<Effect> {
+        if matches!(self.phase, Phase::Over(_)) {
+            return Vec::new();
+        }
         self.doubted = false;
         let was_waiting = self.phase == Phase::Waiting;
         match says {
@@ -179,6 +194,10 @@ impl Turn {
         if self.phase == Phase::Dying {
             return Vec::new();
         }
+        if let Phase::Over(end) = &self.phase {
+            let end = end.clone();
+            return self.settle(end);
+        }
         // Those who saw it die tell its last parts in a moment.
         self.phase = Phase::Dying;
         self.looking = None;
@@ -211,6 +230,17 @@ impl Turn {
             return match look {
                 Look::Finished(end) => self.over(end),
                 _ => self.lose(interrupted()),
+            };
+        }
+        if let Phase::Over(over) = &self.phase {
+            return match look {
+                Look::Finished(end) => self.settle(end),
+                // Begun before the end came; or there is no better word of it.
+                _ if !self.doubted => self.look_twice(Why::Doubt),
+                _ => {
+                    let over = over.clone();
+                    self.settle(over)
+                }
             };
         }
         let again = std::mem::take(&mut self.look_again);
@@ -322,6 +352,13 @@ impl Turn {
     }
 
     fn over(&mut self, end: TurnEnd) -> Vec<Effect> {
+        // Its last words may be among what was missed: its end is told after them.
+        let is_missing = self.looking.is_some() || std::mem::take(&mut self.look_again);
+        if is_missing && self.phase != Phase::Dying {
+            self.phase = Phase::Over(end);
+            self.look_again = false;
+            return if self.looking.is_some() { Vec::new() } else { self.look(Why::Missed) };
+        }
         // The end of what died with its process is made up by those who saw that: nobody wanted it.
         let is_made_up = self.phase == Phase::Dying && end.outcome == TurnOutcome::Interrupted;
         if is_made_up && self.aborts.is_none() { self.lose(end) } else { self.settle(end) }

@@ -151,6 +151,34 @@ fn an_end_made_up_after_its_backend_s_death_is_a_loss_unless_it_was_wanted() {
 }
 
 #[test]
+fn an_end_after_a_gap_waits_for_what_was_missed() {
+    let over = || Event::Heard { says: Says::Over(ended(TurnOutcome::Completed)), waiting: false };
+    let finished = || Event::Looked(Look::Finished(ended(TurnOutcome::Completed)));
+    let mut turn = running();
+    assert_eq!(turn.on(Event::Missed), [Effect::Look]);
+    assert!(turn.on(over()).is_empty());
+    assert!(settled(&turn.on(finished())).is_some());
+    // The look was begun before the end came.
+    let mut turn = running();
+    let effects = after(&mut turn, [Event::Missed, over(), Event::Looked(Look::Running)]);
+    assert_eq!(effects, [Effect::Wait(Patience::Moment)]);
+    assert_eq!(turn.on(Event::Elapsed), [Effect::Look]);
+    assert!(settled(&turn.on(finished())).is_some());
+    // Nobody answers: what was heard is the end.
+    let mut turn = running();
+    let unanswered = || Event::Looked(Look::Unanswered);
+    let effects =
+        after(&mut turn, [Event::Missed, over(), unanswered(), Event::Elapsed, unanswered()]);
+    assert_eq!(settled(&effects).unwrap().end.outcome, TurnOutcome::Completed);
+    // What was missed before the prompt was known to be taken is looked up too.
+    let (mut turn, _) = Turn::begin(Begin::Send);
+    assert!(turn.on(Event::Missed).is_empty());
+    assert_eq!(turn.on(Event::Sent), [Effect::Look]);
+    let (mut turn, _) = Turn::begin(Begin::Send);
+    assert_eq!(after(&mut turn, [Event::Missed, over()]), [Effect::Look]);
+}
+
+#[test]
 fn an_abort_is_repeated_until_it_is_heeded_or_given_up() {
     let mut turn = running();
     assert_eq!(turn.on(Event::Abort), [Effect::Abort, Effect::Wait(Patience::Moment)]);
