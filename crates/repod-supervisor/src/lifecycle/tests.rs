@@ -1,6 +1,7 @@
 //! What a user would notice of the state machine, first as stories, then for any sequence of events.
 
 mod any_order;
+mod drawn;
 
 use super::*;
 use crate::launcher::ExitReason;
