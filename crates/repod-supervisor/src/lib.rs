@@ -7,9 +7,11 @@
 //! * [`launcher`]: the spawn in two steps, so that no process runs that isn't on record;
 //! * [`tree`]: every process that provably belongs to a backend;
 //! * [`terminate`]: how a backend and its descendants are ended;
+//! * [`cgroup`]: what the kernel itself holds a backend to;
 //! * [`ports`], [`limits`], [`files`], [`log_tail`]: the small change of supervision;
 //! * [`lifecycle`]: the state machine of one backend, a pure function.
 
+pub mod cgroup;
 pub mod files;
 pub mod identity;
 pub mod launcher;
