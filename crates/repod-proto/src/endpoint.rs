@@ -131,6 +131,12 @@ pub struct RepoStatus {
     /// The last measurement of the running backend; absent until there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<crate::MemorySample>,
+    /// What the running backend is held to, and by whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<crate::LimitsInfo>,
+    /// The last time it ended by itself; absent if it never did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_exit: Option<crate::LastExit>,
     /// What came of its sessions from before repod; absent where none were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adoption: Option<AdoptionInfo>,

@@ -96,6 +96,8 @@ error_codes! {
     OpencodeUnsupported = 500, FAILURE;
     /// The backend did not come up.
     StartFailed = 502, FAILURE;
+    /// The kernel ended the backend for lack of memory.
+    OutOfMemory = 502, FAILURE;
     /// Too many failed starts: no further one is tried until asked for.
     BackendParked = 503, FAILURE;
     /// The backend broke off before it answered; what was asked may have been done.

@@ -10,6 +10,7 @@ pub mod exit;
 pub mod home;
 mod ids;
 mod lease;
+mod limits;
 mod memory;
 mod route;
 mod session;
@@ -29,6 +30,7 @@ pub use lease::{
     CallInfo, CallState, LeaseHeld, LeaseHoldRequest, LeaseInfo, LeaseOwner, LeaseReleaseReport,
     LeaseReleaseRequest, LeaseState, OwnerKind, WaiterInfo,
 };
+pub use limits::{EnforcedBy, ExitCause, LastExit, LimitsInfo};
 pub use memory::{Growth, MemorySample, TreeUsage};
 pub use route::{
     MutationFrom, MutationInfo, MutationOutcome, MutationTo, MutationsQuery, RouteApplyRequest,

@@ -1,6 +1,6 @@
 //! All repos of one home: who knows them, and what they share.
 
-use crate::backend::{self, RepoHandle, Shared, strays};
+use crate::backend::{self, Confine, Deaths, RepoHandle, Shared, strays};
 use crate::coordination::Coordination;
 use crate::gateway::{self, Gateway};
 use crate::registry::{self, Record};
@@ -43,6 +43,16 @@ impl Fleet {
         let registering = tokio::sync::Mutex::new(());
         let (gateway, closed) = (Arc::new(gateway), AtomicBool::new(false));
         Self { home, shared, gateway, coordination, repos, registering, closed }
+    }
+
+    /// What holds the backends.
+    pub(crate) fn confine(&self) -> &Confine {
+        &self.shared.confine
+    }
+
+    /// What they died of.
+    pub(crate) fn deaths(&self) -> &Deaths {
+        &self.shared.deaths
     }
 
     /// Takes up every repo there is a record of; backends that still run are adopted meanwhile.

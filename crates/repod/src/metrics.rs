@@ -35,6 +35,11 @@ pub(crate) fn text(daemon: &Daemon) -> Result<String, ApiError> {
     );
     endpoints(&mut page, &gateway.figures());
     memory(&mut page, &daemon.memory);
+    let deaths = daemon.fleet.deaths().all().into_iter().map(|(repo, cause, count)| {
+        let cause = cause.as_str().to_owned();
+        (vec![("repo_id", repo.to_string()), ("cause", cause)], count)
+    });
+    page.counters("backend_deaths", "Backends that ended unasked, by what they died of", deaths);
     let mut text = String::new();
     encode(&mut text, &page.0).map_err(|error| {
         ApiError::new(ErrorCode::Internal, format!("the metrics can't be written: {error}"))

@@ -3,10 +3,11 @@
 //! A file that can't be understood is kept and said; it is never replaced by an empty one, and it
 //! concerns its own repo only.
 
+use crate::backend::Confinement;
 use crate::repo::Repo;
 use crate::secret::random_hex;
 use repod_proto::home::RepoDir;
-use repod_proto::{ApiError, BackendState, ErrorCode, Generation, RepoId};
+use repod_proto::{ApiError, BackendState, ErrorCode, Generation, LastExit, RepoId};
 use repod_supervisor::files::{self, LockError, LockFile, PrivateError};
 use repod_supervisor::identity::ProcessIdentity;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,9 @@ pub(crate) struct Record {
     pub(crate) backend: Option<BackendRecord>,
     #[serde(default)]
     pub(crate) failure: Option<ApiError>,
+    /// The last time it ended by itself.
+    #[serde(default)]
+    pub(crate) last_exit: Option<LastExit>,
     /// What users of the endpoint should know; as long as this daemon lives.
     #[serde(skip)]
     pub(crate) warnings: Vec<String>,
@@ -62,6 +66,9 @@ pub(crate) struct BackendRecord {
     pub(crate) log_offset: u64,
     #[serde(default)]
     pub(crate) warnings: Vec<String>,
+    /// What holds it; nothing in records of older daemons.
+    #[serde(default)]
+    pub(crate) confinement: Confinement,
 }
 
 impl Record {
@@ -80,6 +87,7 @@ impl Record {
             capability_url: None,
             backend: None,
             failure: None,
+            last_exit: None,
             warnings: Vec::new(),
         }
     }

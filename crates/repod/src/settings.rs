@@ -10,13 +10,15 @@ pub(crate) use policy::{BashGuard, Conflict, CrossRepo, Policy};
 pub(crate) use sessions::{Queue, SessionStore, Sessions};
 
 use repod_proto::{ApiError, ErrorCode};
+use repod_supervisor::cgroup::GroupLimits;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Value;
 use values::{
-    absolute, count, duration, or_word, origins, pairs, shown, size, size_text, text, texts, truth,
+    absolute, count, duration, number, or_word, origins, pairs, shown, size, size_text, text,
+    texts, truth,
 };
 
 /// The settings in force.
@@ -68,6 +70,8 @@ pub(crate) struct Limits {
     pub(crate) memory_budget: Option<u64>,
     /// What one may use before it is recycled when idle.
     pub(crate) memory_max: Option<u64>,
+    /// What the kernel holds each backend to, where it has a control group of its own.
+    pub(crate) group: GroupLimits,
     /// How often what each uses is measured.
     pub(crate) memory_sample: Duration,
     /// Open files the daemon and every backend may have.
@@ -102,6 +106,7 @@ impl Default for Settings {
                 max_live: None,
                 memory_budget: None,
                 memory_max: None,
+                group: GroupLimits::default(),
                 memory_sample: Duration::from_secs(10),
                 nofile: 65_535,
             },
@@ -118,6 +123,9 @@ impl Limits {
         self.max_live.is_some() || self.memory_budget.is_some()
     }
 }
+
+/// The kernel's own: all leaves share alike.
+const CPU_WEIGHT: u64 = 100;
 
 /// One setting as `repod config` shows it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -189,13 +197,35 @@ const KEYS: &[Key] = &[
         |s| shown(s.limits.memory_max.map(size_text), "unlimited"),
     ),
     (
+        "limits.memory_high",
+        |s, v| put(&mut s.limits.group.memory_high, or_word(v, "unlimited", size)),
+        |s| shown(s.limits.group.memory_high.map(size_text), "unlimited"),
+    ),
+    (
+        "limits.memory_limit",
+        |s, v| put(&mut s.limits.group.memory_limit, or_word(v, "unlimited", size)),
+        |s| shown(s.limits.group.memory_limit.map(size_text), "unlimited"),
+    ),
+    (
+        "limits.pids_max",
+        |s, v| {
+            put(&mut s.limits.group.pids_max, or_word(v, "unlimited", |v| number(v, 16, 1 << 22)))
+        },
+        |s| shown(s.limits.group.pids_max, "unlimited"),
+    ),
+    (
+        "limits.cpu_weight",
+        |s, v| put(&mut s.limits.group.cpu_weight, number(v, 1, 10_000).map(Some)),
+        |s| s.limits.group.cpu_weight.unwrap_or(CPU_WEIGHT).into(),
+    ),
+    (
         "limits.memory_sample",
         |s, v| put(&mut s.limits.memory_sample, duration(v)),
         |s| humantime::format_duration(s.limits.memory_sample).to_string().into(),
     ),
     (
         "limits.nofile",
-        |s, v| put(&mut s.limits.nofile, count(v, 256, 1 << 30).map(|count| count as u64)),
+        |s, v| put(&mut s.limits.nofile, number(v, 256, 1 << 30)),
         |s| s.limits.nofile.into(),
     ),
     (
@@ -334,6 +364,10 @@ mod tests {
         let (limited, rows) = Settings::parse(text).unwrap();
         assert_eq!((limited.limits.idle, limited.limits.max_live), (None, Some(6)));
         assert_eq!(limited.limits.memory_budget, Some(5 << 29));
+        let text = "[limits]\nmemory_high = \"1GiB\"\nmemory_limit = \"2GiB\"\npids_max = 512\ncpu_weight = 50";
+        let held = Settings::parse(text).unwrap().0.limits.group;
+        assert_eq!((held.memory_high, held.memory_limit), (Some(1 << 30), Some(2 << 30)));
+        assert_eq!((held.pids_max, held.cpu_weight), (Some(512), Some(50)));
         let row = rows.iter().find(|row| row.key == "limits.memory_budget").unwrap();
         assert_eq!(row.value, "2.5 GiB");
         let row = shown.iter().find(|row| row.key == "backend.env").unwrap();
@@ -351,6 +385,9 @@ mod tests {
         assert!(mistake("[gateway]\norigins = [\"https://a/b\"]").contains("an origin is like"));
         assert!(mistake("[limits]\nmemory_budget = \"2000\"").contains("\"2GiB\""));
         assert!(mistake("[limits]\nmemory_max = 3").contains("or \"unlimited\""));
+        assert!(mistake("[limits]\ncpu_weight = 0").contains("from 1 to 10000"));
+        assert!(mistake("[limits]\npids_max = 3").contains("or \"unlimited\""));
+        assert!(mistake("[limits]\nmemory_limt = \"1GiB\"").contains("`limits.memory_limit`?"));
         assert!(mistake("[limits]\nmax_live = 0").contains("from 1"));
         assert!(mistake("[limits]\nidle = \"0s\"").contains("or \"never\""));
         assert!(mistake("nonsense").contains("line 1"));

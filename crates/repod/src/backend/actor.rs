@@ -9,14 +9,17 @@ mod effects;
 
 use super::admission::Place;
 use super::bring_up::{self, Booted, Held};
+use super::failure::Known;
 use super::health::Health;
 use super::view::View;
-use super::{Reply, Request, Shared, Stopped, Usage, adopt, failure, strays};
+use super::{Reply, Request, Shared, Stopped, Usage, adopt, death, failure, strays};
 use crate::fault;
 use crate::registry::Record;
 use crate::repo::Repo;
 use repod_proto::home::RepoDir;
-use repod_proto::{ApiError, BackendState, EnsureStep, ErrorCode, Generation, Home};
+use repod_proto::{
+    ApiError, BackendState, EnsureStep, ErrorCode, ExitCause, Generation, Home, LastExit,
+};
 use repod_supervisor::files::LockFile;
 use repod_supervisor::identity::ProcessHandle;
 use repod_supervisor::launcher::{ExitReason, HeldChild};
@@ -175,6 +178,7 @@ impl Actor {
             None => {
                 tracing::info!(repo = %self.repo.id, pid = backend.identity.pid, "its backend is gone");
                 self.cleared = true;
+                self.note_unseen_death();
                 self.record.backend = None;
                 self.refresh_record();
                 if let Err(error) = self.persist().await {
@@ -182,6 +186,7 @@ impl Actor {
                 }
                 // Only what carries the marker of that very start is ended.
                 strays::end(&backend.marker, &[], false).await;
+                backend.confinement.end(&self.repo.id);
             }
         }
         self.detail = None;
@@ -256,15 +261,70 @@ impl Actor {
 
     fn exited(&mut self, generation: Generation, reason: ExitReason) -> Event {
         let booting = matches!(self.boot, Some((_, Some(_))));
-        tracing::warn!(repo = %self.repo.id, %generation, %reason, "the backend ended");
         if booting && repod_opencode::is_port_lost(&self.tail()) {
-            Event::PortLost { generation }
+            tracing::warn!(repo = %self.repo.id, %generation, %reason, "the backend lost its port");
+            return Event::PortLost { generation };
+        }
+        let is_asked = self.life.state() == BackendState::Stopping;
+        if is_asked || generation != self.life.generation() {
+            tracing::info!(repo = %self.repo.id, %generation, %reason, "the backend ended");
         } else {
-            Event::Exited { generation, reason }
+            self.note_death(generation, reason);
+        }
+        Event::Exited { generation, reason }
+    }
+
+    /// Finds out what it died of, while its control group is still there.
+    fn note_death(&mut self, generation: Generation, reason: ExitReason) {
+        let death = self.death(generation, reason);
+        tracing::warn!(repo = %self.repo.id, %generation, %reason, cause = death.cause.as_str(),
+            "the backend ended: {}", death.message);
+        self.shared.deaths.note(&self.repo.id, death.cause);
+        self.record.last_exit = Some(death);
+    }
+
+    /// Nobody saw it end; it may have been stopped, or the machine. Only what its control group has
+    /// counted since is certain.
+    fn note_unseen_death(&mut self) {
+        let generation = self.record.generation;
+        let death = self.death(generation, ExitReason::Unknown);
+        if death.cause == ExitCause::Oom {
+            tracing::warn!(repo = %self.repo.id, %generation, "the backend had ended: {}", death.message);
+            self.shared.deaths.note(&self.repo.id, death.cause);
+            self.record.last_exit = Some(death);
+        }
+    }
+
+    fn death(&mut self, generation: Generation, reason: ExitReason) -> LastExit {
+        let memory = self.record.backend.as_mut().and_then(|it| it.confinement.memory.as_mut());
+        let group = memory.map(|group| {
+            let killed = group.killed();
+            (&*group, killed)
+        });
+        death::of(generation, reason, group)
+    }
+
+    /// Follows where its memory counts. Somebody may move it; and what the kernel ended there until now
+    /// is not what it dies of later.
+    fn look_at_memory(&mut self) {
+        let (Some(backend), Some(alive)) = (&mut self.record.backend, &self.alive) else { return };
+        let now = self.shared.confine.memory_of(alive.pid());
+        let Some(now) = now.filter(|_| alive.is_alive()) else { return };
+        let killed = match &mut backend.confinement.memory {
+            Some(group) => group.follow(now),
+            none => {
+                *none = Some(now);
+                0
+            }
+        };
+        if killed > 0 {
+            tracing::warn!(repo = %self.repo.id, processes = killed,
+                "the kernel ended processes in this backend's memory group for lack of memory");
         }
     }
 
     async fn probed(&mut self, answered: bool) {
+        self.look_at_memory();
         let generation = self.life.generation();
         let event = if answered {
             Event::ProbeAnswered { generation }
@@ -330,7 +390,10 @@ impl Actor {
     }
 
     fn explain(&self, failure: &Failure, parked: bool) -> ApiError {
-        let error = failure::explain(failure, parked, self.was_ready, &self.tail());
+        let (was_ready, tail) = (self.was_ready, self.tail());
+        let death = self.record.last_exit.as_ref();
+        let death = death.filter(|death| death.generation == self.life.generation());
+        let error = failure::explain(failure, parked, &Known { was_ready, tail: &tail, death });
         // Once the process is off the record only what was said of its failure knows the log's end.
         let known = self.record.failure.as_ref().and_then(|known| known.details.get("log_tail"));
         match known.and_then(|tail| tail.as_str()) {

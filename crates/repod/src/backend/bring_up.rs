@@ -123,7 +123,6 @@ impl Intended {
         let log_offset = log.metadata().map_err(io_failed)?.len();
 
         let mut warnings = launch.warnings;
-        warnings.extend(self.shared.warning.clone());
         warnings.extend(warning);
         let child = HeldChild::spawn(HeldSpawn {
             launcher: "/proc/self/exe".into(),
@@ -135,6 +134,9 @@ impl Intended {
             log,
         })
         .map_err(|error| ApiError::new(ErrorCode::StartFailed, error.to_string()))?;
+        // Before it is released: what it starts from its first moment on is held too.
+        let held = self.shared.confine.hold(&self.repo.id, child.identity().pid, &settings.limits);
+        warnings.extend(held.warnings);
         let record = BackendRecord {
             identity: child.identity().clone(),
             port,
@@ -145,6 +147,7 @@ impl Intended {
             started_at,
             log_offset,
             warnings,
+            confinement: held.confinement,
         };
         let deadline = Instant::now() + settings.backend.start_timeout;
         Ok(Held { child, record, deadline })

@@ -1,7 +1,7 @@
 //! From what went wrong below to what a person reads.
 
 use repod_opencode::{BinaryError, LaunchError};
-use repod_proto::{ApiError, ErrorCode};
+use repod_proto::{ApiError, ErrorCode, ExitCause, LastExit};
 use repod_supervisor::launcher::ExitReason;
 use repod_supervisor::lifecycle::{Failure, MAX_STARTS, WINDOW_MS};
 
@@ -29,11 +29,22 @@ pub(super) fn refuse_unsupported(version: &str) -> Result<(), ApiError> {
         .hint("repod needs OpenCode 1.18 or newer 1.x"))
 }
 
+/// What is known beside the failure itself.
+pub(super) struct Known<'a> {
+    pub(super) was_ready: bool,
+    pub(super) tail: &'a str,
+    /// How this generation ended, if it did by itself.
+    pub(super) death: Option<&'a LastExit>,
+}
+
 /// What a waiting caller is told.
-pub(super) fn explain(failure: &Failure, parked: bool, was_ready: bool, tail: &str) -> ApiError {
+pub(super) fn explain(failure: &Failure, parked: bool, known: &Known<'_>) -> ApiError {
     let error = match failure {
         Failure::Start(error) => error.clone(),
-        Failure::Exited(reason) => of_exit(*reason, was_ready, tail),
+        Failure::Exited(reason) => match known.death {
+            Some(death) if death.cause == ExitCause::Oom => of_memory(death, known),
+            _ => of_exit(*reason, known.was_ready, known.tail),
+        },
         Failure::PortLost => ApiError::new(ErrorCode::StartFailed, failure.to_string())
             .hint("something on this machine takes ports as fast as repod finds them"),
         Failure::Stopped => ApiError::new(ErrorCode::Stopped, failure.to_string())
@@ -53,6 +64,16 @@ fn of_exit(reason: ExitReason, was_ready: bool, tail: &str) -> ApiError {
         message.push_str(&cause);
     }
     with_tail(ApiError::new(ErrorCode::StartFailed, message), tail)
+}
+
+fn of_memory(death: &LastExit, known: &Known<'_>) -> ApiError {
+    let when = if known.was_ready { "" } else { " before it was ready" };
+    let message = format!("the backend ended{when}: {}", death.message);
+    let error = ApiError::new(ErrorCode::OutOfMemory, message).hint(
+        "`repod status` shows what holds it: `limits.memory_limit` in repod.toml, or the limit of the \
+         container or unit; `repod status --history` shows what it used",
+    );
+    with_tail(error, known.tail)
 }
 
 fn said(reason: ExitReason) -> String {

@@ -1,6 +1,6 @@
 //! A backend without a process, for tests of what stands in front of one.
 
-use super::{RepoHandle, Request, Usage, View};
+use super::{Confinement, RepoHandle, Request, Usage, View};
 use crate::registry::{BackendRecord, Record};
 use crate::repo::Repo;
 use repod_proto::BackendState;
@@ -52,6 +52,7 @@ impl Fake {
                 started_at: "2026-01-01T00:00:00Z".into(),
                 log_offset: 0,
                 warnings: Vec::new(),
+                confinement: Confinement::default(),
             });
         });
     }

@@ -8,6 +8,8 @@ mod actor;
 mod admission;
 mod adopt;
 mod bring_up;
+mod confine;
+mod death;
 mod failure;
 mod following;
 mod health;
@@ -19,6 +21,8 @@ mod view;
 
 pub(crate) use activity::{ClientGuard, Use};
 pub(crate) use admission::{Admission, Petition};
+pub(crate) use confine::{Confine, Confinement};
+pub(crate) use death::Deaths;
 pub(crate) use idle::{Awake, Rule, Standing};
 pub(crate) use shared::Shared;
 pub(crate) use view::{Credentials, Process, View};

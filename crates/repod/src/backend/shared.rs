@@ -1,6 +1,6 @@
 //! What all backends of a home share: who may start now, and how their processes are marked.
 
-use super::Admission;
+use super::{Admission, Confine, Deaths};
 use crate::secret::hex;
 use crate::settings::Settings;
 use repod_proto::{Generation, Home, RepoId};
@@ -17,8 +17,10 @@ pub(crate) struct Shared {
     pub(crate) admission: Admission,
     /// One permit for each start that may run at once; first come, first served.
     pub(crate) slots: Arc<Semaphore>,
-    /// What every backend's user should know (a limit that could not be raised).
-    pub(crate) warning: Option<String>,
+    /// What holds them.
+    pub(crate) confine: Confine,
+    /// What they died of.
+    pub(crate) deaths: Deaths,
     /// How long one start may take when nothing newer is said.
     pub(crate) start_timeout: Duration,
     home_mark: String,
@@ -29,7 +31,7 @@ impl Shared {
         home: &Home,
         settings: &Settings,
         admission: Admission,
-        warning: Option<String>,
+        confine: Confine,
     ) -> Self {
         let path = home.dir().canonicalize().unwrap_or_else(|_| home.dir().to_owned());
         let digest = Sha256::digest(path.as_os_str().as_bytes());
@@ -37,7 +39,8 @@ impl Shared {
             home: home.clone(),
             admission,
             slots: Arc::new(Semaphore::new(settings.backend.start_concurrency)),
-            warning,
+            confine,
+            deaths: Deaths::default(),
             start_timeout: settings.backend.start_timeout,
             home_mark: hex(&digest[..6]),
         }

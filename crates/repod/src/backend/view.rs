@@ -1,9 +1,12 @@
 //! What is published of a backend: plain data, read without asking anybody.
 
+use super::Confinement;
 use crate::capability;
 use crate::registry::{Record, split_token};
 use crate::repo::Repo;
-use repod_proto::{ApiError, BackendInfo, BackendState, Endpoint, EnsureStep, Generation};
+use repod_proto::{
+    ApiError, BackendInfo, BackendState, Endpoint, EnsureStep, Generation, LastExit,
+};
 use repod_supervisor::identity::{ProcessHandle, ProcessIdentity};
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +19,7 @@ pub(crate) struct View {
     /// What is going on where somebody waits for it.
     pub(crate) step: Option<EnsureStep>,
     pub(crate) failure: Option<ApiError>,
+    pub(crate) last_exit: Option<LastExit>,
     pub(crate) recent_starts: u32,
     pub(crate) process: Option<Process>,
     /// The hold on the process: its end shows here before anybody has been told.
@@ -52,6 +56,7 @@ pub(crate) struct Process {
     pub(crate) version: Option<String>,
     pub(crate) started_at: String,
     pub(crate) warnings: Vec<String>,
+    pub(crate) confinement: Confinement,
 }
 
 impl View {
@@ -76,12 +81,14 @@ impl View {
             version: backend.version.clone(),
             started_at: backend.started_at.clone(),
             warnings: backend.warnings.clone(),
+            confinement: backend.confinement.clone(),
         });
         Self {
             state: record.state,
             generation: record.generation,
             step: None,
             failure: record.failure.clone(),
+            last_exit: record.last_exit.clone(),
             recent_starts: 0,
             process,
             alive: None,
@@ -181,6 +188,7 @@ impl View {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::Confinement;
     use crate::registry::BackendRecord;
     use crate::repo::Repo;
 
@@ -204,6 +212,7 @@ mod tests {
             started_at: String::new(),
             log_offset: 0,
             warnings: Vec::new(),
+            confinement: Confinement::default(),
         });
         assert!(View::of(&record).is_ready());
         let view = View::unverified(&record);

@@ -4,7 +4,10 @@ use super::{Outcome, client};
 use crate::cli::Output;
 use crate::memory;
 use crate::output::{self, Rows};
-use repod_proto::{AdoptionInfo, ApiError, ErrorCode, MemorySample, RepoStatus, exit};
+use repod_proto::{
+    AdoptionInfo, ApiError, EnforcedBy, ErrorCode, LastExit, LimitsInfo, MemorySample, RepoStatus,
+    exit,
+};
 use std::path::Path;
 
 pub(crate) async fn run(path: &Path, with_history: bool, output: Output) -> Outcome {
@@ -48,6 +51,12 @@ fn print(status: &RepoStatus) {
     row("clients", output::number(summary.clients));
     row("idle", output::seconds(summary.idle_seconds));
     row("starts/60s", status.recent_starts.to_string());
+    if let Some(limits) = &status.limits {
+        held(limits, &row);
+    }
+    if let Some(LastExit { generation, at, message, .. }) = &status.last_exit {
+        row("last exit", format!("generation {generation}, {at}: {message}"));
+    }
     if let Some(adoption) = &status.adoption {
         let AdoptionInfo { state, sessions, database, .. } = adoption;
         row("adopted", format!("{sessions} sessions of {database} ({state})"));
@@ -89,6 +98,30 @@ fn measured(sample: &MemorySample, row: &impl Fn(&str, String)) {
                 "its memory keeps growing: {speed} an hour, {grown} so far; it is recycled when idle"
             ),
         );
+    }
+}
+
+/// Who keeps the limits, and which.
+fn held(limits: &LimitsInfo, row: &impl Fn(&str, String)) {
+    let by = match limits.enforced_by {
+        EnforcedBy::CgroupV2 => "the kernel",
+        EnforcedBy::Measured => "measuring",
+    };
+    row("limits by", format!("{by} ({})", limits.reason));
+    let size = |bytes: u64| output::bytes(Some(bytes));
+    let values = [
+        ("memory_high", limits.memory_high.map(size)),
+        ("memory_limit", limits.memory_limit.map(size)),
+        ("memory_max", limits.memory_max.map(size)),
+        ("pids_max", limits.pids_max.map(|count| count.to_string())),
+        ("cpu_weight", limits.cpu_weight.map(|weight| weight.to_string())),
+    ];
+    let values = values.into_iter().filter_map(|(name, value)| Some(format!("{name} {}", value?)));
+    let values: Vec<_> = values.collect();
+    row("  kept", if values.is_empty() { output::dash() } else { values.join(", ") });
+    if let Some(group) = &limits.memory_cgroup {
+        let limit = limits.memory_cgroup_limit.map_or("none".to_owned(), size);
+        row("  cgroup", format!("{group} (memory limit: {limit})"));
     }
 }
 

@@ -1,6 +1,6 @@
 //! The daemon: one for each home, from its lock to its last breath.
 //!
-//! Order of birth: home → lock → log → settings → limits → books → socket → standby → "ready".
+//! Order of birth: home → lock → log → settings → limits and control group → books → socket → standby → "ready".
 //! Whoever holds `repod.lock` is the daemon; everything that two daemons must not both do happens
 //! with it in hand.
 
@@ -11,7 +11,7 @@ mod standby;
 pub(crate) use log::init as log_to_stderr;
 
 use crate::api;
-use crate::backend::{Admission, Shared};
+use crate::backend::{Admission, Confine, Shared};
 use crate::commands::Outcome;
 use crate::coordination::Coordination;
 use crate::fleet::Fleet;
@@ -97,6 +97,7 @@ fn live(birth: &Birth) -> Result<(), ApiError> {
     if let Some(warning) = &nofile.warning {
         tracing::warn!("{warning}");
     }
+    let confine = Confine::here(settings.limits.memory_max);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .thread_name("repod-worker")
@@ -109,7 +110,7 @@ fn live(birth: &Birth) -> Result<(), ApiError> {
     } else {
         (Admission::free(), None)
     };
-    let shared = Shared::new(home, &settings, admission.clone(), nofile.warning);
+    let shared = Shared::new(home, &settings, admission.clone(), confine);
     let _within = runtime.enter();
     let coordination = Coordination::new(home, settings.policy);
     let gateway = Gateway::new(settings.gateway, coordination.clone());

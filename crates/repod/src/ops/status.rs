@@ -19,13 +19,18 @@ pub(crate) async fn status(daemon: &Daemon, path: &str) -> Result<RepoStatus, Ap
     };
     summary.endpoint.directory = located.directory.display().to_string();
     summary.endpoint.branch = located.branch;
+    let view = handle.view();
+    let confinement = view.process.as_ref().filter(|_| view.state.is_live());
+    let limits = confinement.map(|it| daemon.fleet.confine().info(&it.confinement));
     let memory = daemon.memory.last(&handle.repo().id, summary.endpoint.generation);
     Ok(RepoStatus {
         summary,
         state_dir: dir.dir().display().to_string(),
         log_file: dir.backend_log().display().to_string(),
-        recent_starts: handle.view().recent_starts,
+        recent_starts: view.recent_starts,
         memory,
+        limits,
+        last_exit: view.last_exit.clone(),
         adoption: adoption(dir.dir()),
     })
 }

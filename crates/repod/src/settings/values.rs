@@ -88,3 +88,9 @@ pub(super) fn count(value: &Value, least: usize, most: usize) -> Result<usize, S
         .filter(|number| (least..=most).contains(number))
         .ok_or_else(|| format!("must be a whole number from {least} to {most}"))
 }
+
+pub(super) fn number(value: &Value, least: u64, most: u64) -> Result<u64, String> {
+    let read = value.as_integer().and_then(|number| u64::try_from(number).ok());
+    read.filter(|number| (least..=most).contains(number))
+        .ok_or_else(|| format!("must be a whole number from {least} to {most}"))
+}

@@ -35,7 +35,7 @@ fn connect(port: u16) -> TcpStream {
 }
 
 /// The daemon's metrics, as a scraper on its socket reads them.
-fn metrics(world: &World) -> String {
+pub(crate) fn metrics(world: &World) -> String {
     let stream = UnixStream::connect(world.layout().socket()).unwrap();
     stream.set_read_timeout(Some(BOUND)).unwrap();
     let get = "GET /metrics HTTP/1.1\r\nhost: repod\r\nconnection: close\r\n\r\n";

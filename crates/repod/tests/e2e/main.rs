@@ -16,6 +16,7 @@ mod history;
 mod hostile;
 mod launch;
 mod leases;
+mod limits;
 mod many;
 mod mcp;
 mod memory;

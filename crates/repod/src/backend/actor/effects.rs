@@ -144,9 +144,14 @@ impl Actor {
             return Some(Event::Ended { generation });
         };
         let polite = self.was_ready;
+        let repo = self.repo.id.clone();
         self.tasks.spawn(async move {
             let tree = ProcessTree::new(Some(backend.identity.clone()), backend.marker.clone());
+            let confinement = backend.confinement.clone();
             let ended = terminate(tree, dispose(backend, polite), Grace::default()).await;
+            if ended.as_ref().is_ok_and(|ended| ended.survivors.is_empty()) {
+                confinement.end(&repo);
+            }
             Done::Terminated(generation, ended)
         });
         None

@@ -1,0 +1,106 @@
+//! What a backend died of that nobody had stopped, and how often each cause was seen.
+
+use jiff::Timestamp;
+use repod_proto::{ExitCause, Generation, LastExit, RepoId};
+use repod_supervisor::cgroup::MemoryGroup;
+use repod_supervisor::launcher::ExitReason;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// SIGKILL is what the kernel sends where memory is short; a shell in between says it as a code.
+const KILLED: [ExitReason; 3] =
+    [ExitReason::Signal(9), ExitReason::Code(128 + 9), ExitReason::Unknown];
+
+/// Ends by repo and cause, since the daemon started.
+#[derive(Default)]
+pub(crate) struct Deaths(Mutex<BTreeMap<(RepoId, ExitCause), u64>>);
+
+impl Deaths {
+    pub(super) fn note(&self, id: &RepoId, cause: ExitCause) {
+        *self.lock().entry((id.clone(), cause)).or_default() += 1;
+    }
+
+    /// All that were seen.
+    pub(crate) fn all(&self) -> Vec<(RepoId, ExitCause, u64)> {
+        self.lock().iter().map(|((id, cause), count)| (id.clone(), *cause, *count)).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(RepoId, ExitCause), u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why this one ended. `group`: where its memory counted, and how many the kernel has ended there since
+/// the last look, a few seconds ago at most.
+pub(super) fn of(
+    generation: Generation,
+    reason: ExitReason,
+    group: Option<(&MemoryGroup, u64)>,
+) -> LastExit {
+    let (cause, message) = match (reason, group) {
+        (_, Some((group, killed))) if killed > 0 && KILLED.contains(&reason) => {
+            (ExitCause::Oom, out_of_memory(group))
+        }
+        (ExitReason::Signal(_), _) => (ExitCause::Signal, reason.to_string()),
+        (ExitReason::Code(_), _) => (ExitCause::Exit, reason.to_string()),
+        (ExitReason::Unknown, _) => (ExitCause::Unknown, reason.to_string()),
+    };
+    let at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    LastExit { generation, at, cause, message }
+}
+
+fn out_of_memory(group: &MemoryGroup) -> String {
+    let shown = |dir: &Path| dir.display().to_string();
+    match group.limit() {
+        Some(limit) => {
+            let size = bytesize::ByteSize(limit.bytes).display().iec();
+            format!(
+                "out of memory: killed by the kernel, limit {size} of cgroup `{}`",
+                shown(&limit.dir)
+            )
+        }
+        None => format!(
+            "out of memory: killed by the kernel, which had none left (cgroup `{}` has no limit)",
+            shown(group.dir())
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use repod_supervisor::cgroup::{Group, Place};
+
+    fn cause(reason: ExitReason, killed: u64) -> LastExit {
+        let fake = tempfile::tempdir().unwrap();
+        fs_err::write(fake.path().join("memory.events"), "oom_kill 1\n").unwrap();
+        fs_err::write(fake.path().join("memory.max"), "419430400\n").unwrap();
+        let unified = Some(Group { mount: fake.path().into(), dir: fake.path().into() });
+        let group = MemoryGroup::at(&Place { unified, memory_v1: None }).unwrap();
+        of(Generation(3), reason, Some((&group, killed)))
+    }
+
+    #[test]
+    fn a_kill_is_the_kernels_where_its_counter_has_moved_and_somebodys_where_not() {
+        let death = cause(ExitReason::Signal(9), 1);
+        assert_eq!((death.cause, death.generation), (ExitCause::Oom, Generation(3)));
+        let begin = "out of memory: killed by the kernel, limit 400.0 MiB of cgroup `/";
+        assert!(death.message.starts_with(begin), "{}", death.message);
+        assert_eq!(cause(ExitReason::Code(137), 1).cause, ExitCause::Oom);
+        assert_eq!(cause(ExitReason::Unknown, 2).cause, ExitCause::Oom, "adopted");
+        let killed = cause(ExitReason::Signal(9), 0);
+        assert_eq!(
+            (killed.cause, killed.message.as_str()),
+            (ExitCause::Signal, "killed by SIGKILL")
+        );
+    }
+
+    #[test]
+    fn what_ends_otherwise_does_not_die_of_a_command_that_was_killed() {
+        assert_eq!(cause(ExitReason::Code(1), 1).cause, ExitCause::Exit);
+        assert_eq!(cause(ExitReason::Signal(11), 1).cause, ExitCause::Signal);
+        let unknown = of(Generation(1), ExitReason::Unknown, None);
+        assert_eq!(unknown.cause, ExitCause::Unknown);
+    }
+}
