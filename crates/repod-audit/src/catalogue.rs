@@ -95,6 +95,30 @@ pub const RULES: &[Rule] = &[
         "raise `TasksMax=` of that unit, or the container's limit",
     ),
     rule(
+        "RP509",
+        Error,
+        "the machine has too little memory left for another OpenCode",
+        "`repod ps` shows what each uses; `limits.memory_budget` in repod.toml puts idle ones to sleep",
+    ),
+    rule(
+        "RP510",
+        Warning,
+        "the machine's swap is nearly used up",
+        "`repod ps` shows what each uses",
+    ),
+    rule(
+        "RP511",
+        Warning,
+        "a control group's limit of memory leaves too little for the OpenCode processes in it",
+        "raise `memory.max` (`MemoryMax=` of that unit, `limits.memory_limit` in repod.toml, or the container's limit)",
+    ),
+    rule(
+        "RP512",
+        Note,
+        "snapshots or logs of OpenCode take much room",
+        "`\"snapshot\": false` in opencode.json keeps no more of them; with the backend stopped the directory may be removed",
+    ),
+    rule(
         "RP601",
         Error,
         "an OpenCode outlived whoever started it",
@@ -141,6 +165,18 @@ pub const RULES: &[Rule] = &[
         Error,
         "a lock file of repod's is open in somebody else's process",
         "end that process; lock files are repod's alone",
+    ),
+    rule(
+        "RP609",
+        Note,
+        "backends run different versions of OpenCode",
+        "`repod restart PATH` of the older",
+    ),
+    rule(
+        "RP610",
+        Note,
+        "a backend is older than the OpenCode that is installed",
+        "`repod restart PATH` starts the installed one",
     ),
     rule(
         "RP701",

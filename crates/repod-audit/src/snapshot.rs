@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub libraries: Vec<Library>,
     /// OpenCode's logs in which a locked database is spoken of, with the last line that does.
     pub lock_failures: Vec<(PathBuf, String)>,
+    /// What OpenCode has piled up: directory and bytes, at least.
+    pub piles: Vec<(PathBuf, u64)>,
     /// What could not be looked at, and why.
     pub skipped: Vec<String>,
 }
@@ -42,6 +44,13 @@ pub struct Machine {
     pub free: Vec<(PathBuf, u64)>,
     /// The boot, as identities name it.
     pub boot_id: String,
+    /// Memory: in all, and still to be had without swapping. In bytes.
+    pub memory: Option<(u64, u64)>,
+    /// Swap: in all, and free. In bytes.
+    pub swap: Option<(u64, u64)>,
+    /// The OpenCode a backend would be started with, and its version, where that is known without running
+    /// it.
+    pub installed: Option<(PathBuf, String)>,
 }
 
 /// What an OpenCode process was asked to be.
@@ -98,12 +107,27 @@ pub struct Process {
     pub listens: Vec<SocketAddr>,
     /// Control groups it counts in that have a limit of processes: directory, in use, limit.
     pub groups: Vec<(PathBuf, u64, u64)>,
+    /// Control groups it counts in that limit memory.
+    pub memory_groups: Vec<MemoryGroup>,
     /// It is a unit of systemd's: its parent is the manager for good reason.
     pub in_service: bool,
     /// The mount namespace it lives in, when that isn't ours: its paths are not our paths then.
     pub mounts: Option<PathBuf>,
     /// Whether it belongs to what is audited.
     pub in_scope: bool,
+}
+
+/// A control group with a limit of memory, of either version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryGroup {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// Bytes it may use.
+    pub limit: u64,
+    /// Bytes it uses, without files that the kernel would drop first.
+    pub used: u64,
+    /// The file that has the limit.
+    pub file: &'static str,
 }
 
 /// A worktree.
@@ -165,6 +189,8 @@ pub struct Backend {
     pub port: u16,
     /// What its processes carry in their environment.
     pub marker: String,
+    /// The version it reported; nothing until it has.
+    pub version: Option<String>,
 }
 
 /// A file that could not be understood.

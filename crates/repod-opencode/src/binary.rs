@@ -111,6 +111,11 @@ impl Binary {
         Ok(Self { path, version })
     }
 
+    /// The version of the executable at this canonical path, where its package tells. Runs nothing.
+    pub fn told_version(path: &Path) -> Option<Version> {
+        version::told(path)
+    }
+
     /// Like [`locate`](Self::locate), but any version will do, and none is asked for: for what is
     /// handed on to the user's own `opencode` as it is. Runs nothing.
     ///

@@ -27,6 +27,8 @@ struct EntryBackend {
     boot_id: String,
     port: u16,
     marker: String,
+    #[serde(default)]
+    version: Option<String>,
 }
 
 pub(super) fn read(sources: &Sources, snapshot: &mut Snapshot) {
@@ -81,6 +83,7 @@ fn record(file: &Path) -> Result<Option<Record>, String> {
         boot_id: backend.boot_id,
         port: backend.port,
         marker: backend.marker,
+        version: backend.version,
     });
     Ok(Some(Record {
         repo_id: entry.repo_id,

@@ -2,6 +2,7 @@
 
 use super::{Sources, distinct};
 use crate::snapshot::Snapshot;
+use procfs::{FromBufRead, Meminfo};
 use std::path::Path;
 
 pub(super) fn read(sources: &Sources, snapshot: &mut Snapshot) {
@@ -10,6 +11,11 @@ pub(super) fn read(sources: &Sources, snapshot: &mut Snapshot) {
     machine.max_user_watches = setting("fs/inotify/max_user_watches");
     machine.max_user_instances = setting("fs/inotify/max_user_instances");
     machine.wanted_nofile = sources.nofile;
+    machine.installed.clone_from(&sources.installed);
+    if let Some(memory) = memory(&sources.proc) {
+        machine.memory = memory.mem_available.map(|available| (memory.mem_total, available));
+        machine.swap = Some((memory.swap_total, memory.swap_free));
+    }
     let boot_id = fs_err::read_to_string(sources.sysctl.join("kernel/random/boot_id"));
     // A scratch tree of settings needn't have one.
     let boot_id = boot_id.or_else(|_| fs_err::read_to_string("/proc/sys/kernel/random/boot_id"));
@@ -24,6 +30,11 @@ pub(super) fn read(sources: &Sources, snapshot: &mut Snapshot) {
         .filter_map(|path| Some((free(&path)?, path)))
         .map(|(bytes, path)| (path, bytes))
         .collect();
+}
+
+fn memory(proc: &Path) -> Option<Meminfo> {
+    let text = fs_err::read(proc.join("meminfo")).ok()?;
+    Meminfo::from_buf_read(text.as_slice()).ok()
 }
 
 fn number(file: &Path) -> Option<u64> {

@@ -9,6 +9,8 @@ mod database;
 pub(crate) mod leaks;
 mod logs;
 mod machine;
+mod memory_groups;
+mod piles;
 mod process;
 mod sockets;
 #[cfg(test)]
@@ -25,7 +27,7 @@ pub struct Sources {
     pub proc: PathBuf,
     /// `/proc/sys`.
     pub sysctl: PathBuf,
-    /// `/sys/fs/cgroup`, where control groups are of version 2.
+    /// `/sys/fs/cgroup`.
     pub cgroups: PathBuf,
     /// repod's home.
     pub home: PathBuf,
@@ -37,6 +39,8 @@ pub struct Sources {
     pub only: Vec<PathBuf>,
     /// Open files wanted for every backend.
     pub nofile: u64,
+    /// The OpenCode that would be started, and its version.
+    pub installed: Option<(PathBuf, String)>,
     /// Whether large databases are checked too, which takes minutes.
     pub deep: bool,
 }
@@ -53,6 +57,7 @@ impl Sources {
             temp: std::env::temp_dir(),
             only: only.into_iter().map(|path| resolved(&path)).collect(),
             nofile,
+            installed: None,
             deep: false,
         }
     }
@@ -72,6 +77,7 @@ pub async fn snapshot(sources: &Sources) -> Snapshot {
     books::read(sources, &mut snapshot);
     machine::read(sources, &mut snapshot);
     leaks::read(sources, &mut snapshot);
+    piles::read(sources, &mut snapshot);
     logs::read(&mut snapshot);
     database::read(sources, &mut snapshot).await;
     snapshot

@@ -3,7 +3,7 @@
 //! Only this user's are looked into, and of their environment only what says where OpenCode keeps things.
 //! Passwords and inline configurations are noted as being there; their values are not kept.
 
-use super::{Sources, checkout, resolved};
+use super::{Sources, checkout, memory_groups, resolved};
 use crate::snapshot::{Homes, Process, Snapshot};
 use procfs::FromRead;
 use procfs::process::Stat;
@@ -76,6 +76,7 @@ fn one(dir: &Path, pid: u32, sources: &Sources) -> Option<Process> {
             .lines()
             .find_map(|line| line.strip_prefix("0::/"))
             .map_or_else(Vec::new, |path| groups(&sources.cgroups, path));
+        process.memory_groups = memory_groups::of(&sources.cgroups, &cgroup);
     }
     Some(process)
 }

@@ -22,6 +22,7 @@ fn sources(root: &Path) -> Sources {
         temp: root.join("tmp"),
         only: Vec::new(),
         nofile: 4096,
+        installed: None,
         deep: false,
     }
 }

@@ -1,7 +1,7 @@
 //! Group 5: limits that agents run into.
 
 use crate::finding::{Evidence, Finding};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{MemoryGroup, Snapshot};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -11,6 +11,10 @@ pub const WATCHES_WANTED: u64 = 1_048_576;
 pub const INSTANCES_WANTED: u64 = 1024;
 /// Free bytes below which databases begin to fail.
 const FREE_WANTED: u64 = 1 << 30;
+/// What one more OpenCode needs: 1.18.33 has about 310 MB when it idles.
+const OPENCODE: u64 = 320 << 20;
+/// Snapshots or logs that are worth a word.
+const PILE: u64 = 5 << 30;
 /// What is nearly used up: nine tenths.
 const NEARLY: u64 = 9;
 
@@ -76,7 +80,60 @@ pub(super) fn find(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
             findings.push(Finding::of("RP506", message, vec![Evidence::path(path)]));
         }
     }
+    memory(snapshot, findings);
+    memory_groups(snapshot, findings);
     leaks(snapshot, findings);
+    for (dir, bytes) in snapshot.piles.iter().filter(|(_, bytes)| *bytes >= PILE) {
+        let message = format!("`{}` has {} GiB", dir.display(), bytes >> 30);
+        findings.push(Finding::of("RP512", message, vec![Evidence::path(dir)]));
+    }
+}
+
+/// Of the machine.
+fn memory(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
+    // A machine that runs none has no lack of it.
+    if snapshot.opencode().next().is_none() {
+        return;
+    }
+    let mib = |bytes: u64| bytes >> 20;
+    if let Some((all, available)) = snapshot.machine.memory
+        && available < OPENCODE
+    {
+        let message = format!("{} of {} MiB of memory are available", mib(available), mib(all));
+        let evidence = Evidence::variable("MemAvailable");
+        findings.push(Finding::of("RP509", message, vec![evidence]));
+    }
+    if let Some((all, free)) = snapshot.machine.swap
+        && is_nearly(all - free.min(all), all)
+    {
+        let message = format!("{} of {} MiB of swap are free", mib(free), mib(all));
+        let evidence = Evidence::variable("SwapFree");
+        findings.push(Finding::of("RP510", message, vec![evidence]));
+    }
+}
+
+/// A group's limit, against what is in it and what that needs at least.
+fn memory_groups(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
+    let mut limited: BTreeMap<&Path, (&MemoryGroup, Vec<u32>)> = BTreeMap::new();
+    for process in snapshot.opencode() {
+        for group in &process.memory_groups {
+            limited.entry(&group.dir).or_insert((group, Vec::new())).1.push(process.pid);
+        }
+    }
+    for (dir, (group, pids)) in limited {
+        let needed = OPENCODE.saturating_mul(pids.len() as u64);
+        if group.limit >= needed && !is_nearly(group.used, group.limit) {
+            continue;
+        }
+        let (limit, used) = (group.limit >> 20, group.used >> 20);
+        let message = format!(
+            "`{}` may use {limit} MiB and uses {used}; {} OpenCode processes are in it",
+            dir.display(),
+            pids.len()
+        );
+        let evidence = pids.iter().map(|pid| Evidence::pid(*pid).at(dir).by(group.file));
+        findings.push(Finding::of("RP511", message, evidence.collect()));
+    }
 }
 
 /// A group counts once, whoever of us is in it.

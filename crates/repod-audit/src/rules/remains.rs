@@ -2,6 +2,8 @@
 
 use crate::finding::{Evidence, Finding};
 use crate::snapshot::{Backend, Process, Record, Snapshot};
+use semver::Version;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 pub(super) fn find(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
@@ -50,7 +52,42 @@ pub(super) fn find(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
             vec![Evidence::pid(process.pid).maybe_at(process.exe.as_deref())],
         ));
     }
+    drift(snapshot, findings);
     strangers(snapshot, findings);
+}
+
+/// Backends that live, with the version each reported.
+fn versions(snapshot: &Snapshot) -> Vec<(&Backend, Version)> {
+    let live = snapshot.records.iter().filter_map(|record| {
+        let backend = record.backend.as_ref()?;
+        let process = snapshot.processes.get(&backend.pid)?;
+        let lives = process.start_ticks == backend.start_ticks && process.state != 'Z';
+        let version = Version::parse(backend.version.as_deref()?).ok()?;
+        lives.then_some((backend, version))
+    });
+    live.collect()
+}
+
+/// An upgrade reaches a backend at its next start, which may be weeks away.
+fn drift(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
+    let versions = versions(snapshot);
+    let of = |(backend, version): &(&Backend, Version)| {
+        Evidence::pid(backend.pid).saying(version.to_string())
+    };
+    let distinct: BTreeSet<_> = versions.iter().map(|(_, version)| version).collect();
+    if distinct.len() > 1 {
+        let names: Vec<_> = distinct.iter().map(ToString::to_string).collect();
+        let message = format!("backends run OpenCode {}", names.join(" and "));
+        findings.push(Finding::of("RP609", message, versions.iter().map(of).collect()));
+    }
+    let Some((path, installed)) = &snapshot.machine.installed else { return };
+    let Ok(installed) = Version::parse(installed) else { return };
+    let older: Vec<_> = versions.iter().filter(|(_, version)| *version < installed).collect();
+    if !older.is_empty() {
+        let message = format!("{} backends are older than OpenCode {installed}", older.len());
+        let evidence = older.into_iter().map(|it| of(it).at(path)).collect();
+        findings.push(Finding::of("RP610", message, evidence));
+    }
 }
 
 /// Records whose backend has ended, or whose pid is somebody else's by now.

@@ -2,7 +2,7 @@
 
 use super::judge;
 use crate::snapshot::{
-    Backend, Checkout, Database, Homes, Machine, Process, Record, Snapshot, Turn,
+    Backend, Checkout, Database, Homes, Machine, MemoryGroup, Process, Record, Snapshot, Turn,
 };
 use crate::{Evidence, Report};
 use proptest::prelude::*;
@@ -30,6 +30,9 @@ fn machine(processes: impl IntoIterator<Item = Process>) -> Snapshot {
             max_user_instances: Some(1024),
             wanted_nofile: 65535,
             boot_id: "b".into(),
+            memory: Some((8 << 30, 1 << 30)),
+            swap: Some((0, 0)),
+            installed: Some(("/usr/bin/opencode".into(), "1.18.33".into())),
             ..Machine::default()
         },
         home: HOME.into(),
@@ -85,6 +88,7 @@ fn backend(pid: u32) -> (Process, Record) {
             boot_id: "b".into(),
             port: u16::try_from(40000 + pid).unwrap(),
             marker: MARK.into(),
+            version: Some("1.18.33".into()),
         }),
     };
     (process, record)
@@ -311,4 +315,71 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_machine_out_of_memory_or_swap_is_found_where_an_opencode_runs() {
+    let mut snapshot = machine([server(10)]);
+    snapshot.machine.memory = Some((8 << 30, 300 << 20));
+    snapshot.machine.swap = Some((1 << 30, 50 << 20));
+    assert_eq!(ids(&judge(&snapshot)), ["RP509", "RP510"]);
+    snapshot.processes.remove(&10);
+    assert_eq!(ids(&judge(&snapshot)), [""; 0]);
+}
+
+#[test]
+fn a_group_is_found_when_its_limit_is_too_low_for_those_in_it_or_nearly_used() {
+    let group = |limit: u64, used: u64| MemoryGroup {
+        dir: "/sys/fs/cgroup/u".into(),
+        limit: limit << 20,
+        used: used << 20,
+        file: "memory.max",
+    };
+    let two = |limit, used| {
+        let within = |pid| Process { memory_groups: vec![group(limit, used)], ..server(pid) };
+        judge(&machine([within(10), within(11), server(12)]))
+    };
+    assert_eq!(ids(&two(2000, 1000)), [""; 0]);
+    assert_eq!(pids(&two(2000, 1800), "RP511"), [10, 11], "nearly used");
+    assert_eq!(pids(&two(600, 100), "RP511"), [10, 11], "less than both need");
+}
+
+#[test]
+fn a_pile_is_found_from_five_gibibytes_on() {
+    let mut snapshot = machine([server(10)]);
+    snapshot.piles = vec![("/u/snapshot".into(), 5 << 30), ("/u/log".into(), 1 << 30)];
+    let report = judge(&snapshot);
+    assert_eq!(ids(&report), ["RP512"]);
+    assert_eq!(report.findings[0].evidence, [Evidence::path("/u/snapshot")]);
+}
+
+#[test]
+fn backends_of_different_versions_and_those_behind_the_installed_one_are_found() {
+    let with = |versions: [&str; 2], installed: &str| {
+        let backends = [30, 31].map(|pid| {
+            let (mut process, mut record) = backend(pid);
+            let id = format!("web-{pid}");
+            process.homes.as_mut().unwrap().data.0 =
+                PathBuf::from(HOME).join(format!("repos/{id}/data/opencode"));
+            let marker = format!("h/{id}/3/n");
+            process.env.insert("REPOD_BACKEND".into(), marker.clone());
+            record.file = PathBuf::from(HOME).join(format!("repos/{id}/endpoint.json"));
+            record.repo_id = id;
+            record.backend.as_mut().unwrap().marker = marker;
+            (process, record)
+        });
+        let mut snapshot = machine(backends.clone().map(|(process, _)| process));
+        snapshot.records = backends.map(|(_, record)| record).into();
+        for (record, version) in snapshot.records.iter_mut().zip(versions) {
+            record.backend.as_mut().unwrap().version = Some(version.to_owned());
+        }
+        snapshot.machine.installed = Some(("/usr/bin/opencode".into(), installed.to_owned()));
+        judge(&snapshot)
+    };
+    assert_eq!(ids(&with(["1.18.33", "1.18.33"], "1.18.33")), [""; 0]);
+    assert_eq!(ids(&with(["1.19.0", "1.19.0"], "1.18.33")), [""; 0], "a newer one is no fault");
+    let mixed = with(["1.18.9", "1.18.33"], "1.18.33");
+    assert_eq!(ids(&mixed), ["RP609", "RP610"]);
+    assert_eq!((pids(&mixed, "RP609"), pids(&mixed, "RP610")), (vec![30, 31], vec![30]));
+    assert_eq!(ids(&with(["unknown", "1.18.33"], "1.18.33")), [""; 0]);
 }

@@ -52,6 +52,11 @@ pub(super) fn of(path: &Path, search: Option<&OsString>) -> io::Result<Version> 
     Ok(version)
 }
 
+/// The same, where nothing has to be run for it.
+pub(super) fn told(path: &Path) -> Option<Version> {
+    package_of(path)?.version
+}
+
 fn known() -> std::sync::MutexGuard<'static, BTreeMap<Seen, Version>> {
     // Every change is one insert; a panic elsewhere can't leave it half done.
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner)

@@ -7,9 +7,10 @@ use crate::registry::Record;
 use crate::settings::Settings;
 use repod_audit::read::{self, Sources};
 use repod_audit::{Evidence, Finding, Report, Severity, Snapshot, rules, sarif};
+use repod_opencode::Binary;
 use repod_proto::{ApiError, BackendState, GcRequest, Home, RepoId, exit};
 use repod_supervisor::files::LockFile;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a doubtful finding is given to turn out to be a passing state.
@@ -29,6 +30,8 @@ pub(crate) async fn run(args: AuditArgs) -> Outcome {
         .map(|path| absolute(path).map(PathBuf::from))
         .collect::<Result<_, _>>()?;
     let mut sources = Sources::here(home.dir().to_owned(), only, nofile);
+    let opencode = settings.as_ref().ok().and_then(|s| s.backend.opencode.as_deref());
+    sources.installed = installed(opencode);
     sources.deep = args.deep;
     sources.sysctl.clone_from(&args.sysctl);
     if let Err(error) = settings {
@@ -48,6 +51,13 @@ pub(crate) async fn run(args: AuditArgs) -> Outcome {
         return watch(&args, &sources, report).await;
     }
     Ok(if report.findings.is_empty() { exit::OK } else { exit::FINDINGS })
+}
+
+/// What a backend would be started with, as far as its files tell.
+fn installed(setting: Option<&Path>) -> Option<(PathBuf, String)> {
+    let path = Binary::find(setting, &std::env::vars_os().collect()).ok()?;
+    let version = Binary::told_version(&path)?.to_string();
+    Some((path, version))
 }
 
 /// Prints again whenever it has changed, until it is interrupted.
