@@ -11,8 +11,8 @@ use repod_proto::{
     AdoptRequest, ApiError, DaemonInfo, EjectRequest, Endpoint, EnsureProgress, EnsureRequest,
     ErrorBody, ErrorCode, GcReport, GcRequest, HibernateReport, HibernateRequest, HistoryReport,
     Home, LeaseHeld, LeaseHoldRequest, LeaseInfo, LeaseReleaseReport, LeaseReleaseRequest,
-    RepoStatus, RepoSummary, RestartRequest, ShutdownReport, ShutdownRequest, StopReport,
-    StopRequest, StreamItem,
+    REQUEST_ID_HEADER, REQUEST_ID_VARIABLE, RepoStatus, RepoSummary, RequestId, RequestIdError,
+    RestartRequest, ShutdownReport, ShutdownRequest, StopReport, StopRequest, StreamItem,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -33,13 +33,15 @@ pub struct Client {
     home: Home,
     policy: StartPolicy,
     env: Option<BTreeMap<String, String>>,
+    request_id: Option<RequestId>,
 }
 
 impl Client {
     /// The client of `$REPOD_HOME` (default `~/.opencode`) and of this process's environment.
     ///
     /// # Errors
-    /// [`ErrorCode::HomeUnusable`] when neither `REPOD_HOME` nor `HOME` is an absolute path.
+    /// [`ErrorCode::HomeUnusable`] when neither `REPOD_HOME` nor `HOME` is an absolute path;
+    /// [`ErrorCode::InvalidRequest`] when `REPOD_REQUEST_ID` is set to what can't name a request.
     pub fn from_env() -> Result<Self, ApiError> {
         let home = Home::from_env(|name| std::env::var_os(name)).ok_or_else(|| {
             ApiError::new(
@@ -48,12 +50,16 @@ impl Client {
             )
             .hint("set REPOD_HOME to a directory of your own")
         })?;
-        Ok(Self::new(home).env(current_env()))
+        let client = Self::new(home).env(current_env());
+        Ok(match named_request()? {
+            Some(id) => client.request_id(id),
+            None => client,
+        })
     }
 
     /// A client of this home, which starts the `repod` on `PATH` when no daemon runs.
     pub fn new(home: Home) -> Self {
-        Self { home, policy: StartPolicy::FromPath, env: None }
+        Self { home, policy: StartPolicy::FromPath, env: None, request_id: None }
     }
 
     /// Whether, and with which binary, a daemon may be started. `Never` also keeps backends from
@@ -69,6 +75,19 @@ impl Client {
     pub fn env(mut self, env: BTreeMap<String, String>) -> Self {
         self.env = Some(env);
         self
+    }
+
+    /// What all its requests are called in logs, from here to the backend. Without this, each has a
+    /// name of its own.
+    #[must_use]
+    pub fn request_id(mut self, id: RequestId) -> Self {
+        self.request_id = Some(id);
+        self
+    }
+
+    /// Whether all its requests have one name.
+    pub fn is_named(&self) -> bool {
+        self.request_id.is_some()
     }
 
     pub(crate) fn may_start(&self) -> bool {
@@ -276,9 +295,14 @@ impl Client {
         body: Bytes,
         accept: &str,
     ) -> Result<Response<Incoming>, ApiError> {
+        let id = match &self.request_id {
+            Some(id) => id.clone(),
+            None => random_request()?,
+        };
         let mut tries = 1;
         loop {
-            match self.send_once(method.clone(), path, body.clone(), accept).await {
+            let head = (method.clone(), path, accept, &id);
+            match self.send_once(head, body.clone()).await {
                 Err(error) if error.details.contains_key(HUNG_UP) && tries < TRIES => tries += 1,
                 result => return result,
             }
@@ -287,10 +311,8 @@ impl Client {
 
     async fn send_once(
         &self,
-        method: Method,
-        path: &str,
+        (method, path, accept, id): (Method, &str, &str, &RequestId),
         body: Bytes,
-        accept: &str,
     ) -> Result<Response<Incoming>, ApiError> {
         let stream = connect(&self.home, &self.policy).await?;
         let lost = |error: hyper::Error| {
@@ -307,6 +329,7 @@ impl Client {
             .header(header::HOST, "repod")
             .header(header::ACCEPT, accept)
             .header(header::CONTENT_TYPE, "application/json")
+            .header(REQUEST_ID_HEADER, id.as_str())
             .body(Full::new(body))
             .map_err(|error| ApiError::new(ErrorCode::InvalidRequest, error.to_string()))?;
         sender.send_request(request).await.map_err(lost)
@@ -327,9 +350,34 @@ impl HeldLease {
     }
 }
 
-/// This process's environment as far as it is UTF-8 (JSON can't carry the rest).
+/// The request this process is part of, as its environment says it.
+fn named_request() -> Result<Option<RequestId>, ApiError> {
+    let Some(text) = std::env::var_os(REQUEST_ID_VARIABLE).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    text.to_string_lossy().parse().map(Some).map_err(|error: RequestIdError| {
+        let message = format!("`{REQUEST_ID_VARIABLE}`: {error}");
+        ApiError::new(ErrorCode::InvalidRequest, message)
+            .hint(format!("unset {REQUEST_ID_VARIABLE}, and a name is made"))
+    })
+}
+
+/// A new name for a request.
+///
+/// # Errors
+/// When the kernel has no randomness.
+pub fn random_request() -> Result<RequestId, ApiError> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits)
+        .map_err(|error| ApiError::new(ErrorCode::Internal, format!("no random: {error}")))?;
+    Ok(RequestId::random(u128::from_be_bytes(bits)))
+}
+
+/// This process's environment as far as it is UTF-8 (JSON can't carry the rest). The name of the request is
+/// left out: a backend lives on after it.
 fn current_env() -> BTreeMap<String, String> {
     std::env::vars_os()
+        .filter(|(name, _)| name != REQUEST_ID_VARIABLE)
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
 }

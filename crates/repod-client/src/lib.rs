@@ -37,9 +37,9 @@ mod route;
 mod sessions;
 mod start;
 
-pub use call::Client;
+pub use call::{Client, random_request};
 pub use connect::StartPolicy;
-pub use repod_proto::{ApiError, Endpoint, ErrorCode, Home};
+pub use repod_proto::{ApiError, Endpoint, ErrorCode, Home, RequestId};
 pub use sessions::{SessionName, TurnStream};
 pub use start::prepare_home;
 

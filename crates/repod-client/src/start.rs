@@ -1,7 +1,7 @@
 //! Starting a daemon: the home, the lock it inherits, and the one line it reports with.
 
 use crate::connect::{StartPolicy, died};
-use repod_proto::{ApiError, ErrorBody, ErrorCode, Home};
+use repod_proto::{ApiError, ErrorBody, ErrorCode, Home, REQUEST_ID_VARIABLE};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -15,6 +15,9 @@ use tokio::time::{Instant, timeout_at};
 
 /// A daemon reports with one line; more than this is not one.
 const REPORT_MAX: u64 = 64 * 1024;
+
+/// Variables of ours that are about one process, and not about those it starts.
+const OURS: [&str; 2] = ["REPOD_BACKEND", REQUEST_ID_VARIABLE];
 
 /// A daemon that was spawned and has not yet reported.
 pub(crate) struct Starting {
@@ -91,7 +94,7 @@ pub(crate) fn spawn(home: &Home, binary: &Path, lock: File) -> Result<Starting, 
     // that an agent's tool happens to start: stopping that backend would end the daemon.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("OPENCODE") || text == "AGENT" || text == "REPOD_BACKEND" {
+        if text.starts_with("OPENCODE") || text == "AGENT" || OURS.contains(&&*text) {
             command.env_remove(&name);
         }
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
+use repod_proto::{REQUEST_ID_HEADER, RequestId};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ const SESSIONS_MAX: u32 = 1_000_000;
 pub struct BackendClient {
     port: u16,
     password: String,
+    request: Option<RequestId>,
 }
 
 impl fmt::Debug for BackendClient {
@@ -116,7 +118,13 @@ impl ProbeError {
 impl BackendClient {
     /// The client of the backend on this loopback port.
     pub fn new(port: u16, password: String) -> Self {
-        Self { port, password }
+        Self { port, password, request: None }
+    }
+
+    /// The same, for this request: each call says so in its head.
+    #[must_use]
+    pub fn on_behalf_of(&self, request: Option<&RequestId>) -> Self {
+        Self { request: request.cloned(), ..self.clone() }
     }
 
     /// Whether it answers, and as what. Opens no directory instance.
@@ -233,6 +241,9 @@ impl BackendClient {
             .header(header::HOST, format!("127.0.0.1:{}", self.port))
             .header(header::AUTHORIZATION, format!("Basic {credentials}"))
             .header(header::CONNECTION, "close");
+        if let Some(id) = &self.request {
+            request = request.header(REQUEST_ID_HEADER, id.as_str());
+        }
         if document.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }

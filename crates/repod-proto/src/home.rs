@@ -53,6 +53,11 @@ impl Home {
         self.dir.join("repod.toml")
     }
 
+    /// What opens the port of the metrics, where one is configured.
+    pub fn metrics_token(&self) -> PathBuf {
+        self.dir.join("metrics.token")
+    }
+
     /// The parent of every repo's directory.
     pub fn repos(&self) -> PathBuf {
         self.dir.join("repos")

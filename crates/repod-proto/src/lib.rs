@@ -12,6 +12,7 @@ mod ids;
 mod lease;
 mod limits;
 mod memory;
+mod request_id;
 mod route;
 mod session;
 
@@ -32,6 +33,7 @@ pub use lease::{
 };
 pub use limits::{EnforcedBy, ExitCause, LastExit, LimitsInfo};
 pub use memory::{Growth, MemorySample, TreeUsage};
+pub use request_id::{REQUEST_ID_HEADER, REQUEST_ID_VARIABLE, RequestId, RequestIdError};
 pub use route::{
     MutationFrom, MutationInfo, MutationOutcome, MutationTo, MutationsQuery, RouteApplyRequest,
     RouteBy, RouteFile, RouteReport, RouteTarget, RouteWriteRequest,

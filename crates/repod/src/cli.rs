@@ -19,7 +19,7 @@ use std::path::PathBuf;
 PATH defaults to the current directory and may be any path in the repository.
 Exit codes: 0 ok, 1 failure, 2 usage, 3 not running, 4 findings, 5 a turn waits for a person, 75 busy, 124 deadline,
 130 interrupted.
-Environment: REPOD_HOME (default ~/.opencode), REPOD_OPENCODE (the OpenCode binary), REPOD_LOG (log filter).")]
+Environment: REPOD_HOME (default ~/.opencode), REPOD_OPENCODE (the OpenCode binary), REPOD_LOG (log filter), REPOD_LOG_FORMAT (text or json), REPOD_REQUEST_ID (what the request is called in logs).")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -27,6 +27,7 @@ mod secret;
 mod sessions;
 mod settings;
 mod shim;
+mod tally;
 
 use clap::Parser;
 use repod_proto::exit;

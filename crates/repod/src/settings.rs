@@ -2,10 +2,12 @@
 //!
 //! One list, [`keys`], is what is known; `repod config` prints it, the parser checks against it.
 
+mod log;
 mod policy;
 mod sessions;
 mod values;
 
+pub(crate) use log::{Log, LogFormat};
 pub(crate) use policy::{BashGuard, Conflict, CrossRepo, Policy};
 pub(crate) use sessions::{Queue, SessionStore, Sessions};
 
@@ -17,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Value;
 use values::{
-    absolute, count, duration, number, or_word, origins, pairs, shown, size, size_text, text,
+    absolute, count, duration, number, or_word, origins, pairs, port, shown, size, size_text, text,
     texts, truth,
 };
 
@@ -29,6 +31,7 @@ pub(crate) struct Settings {
     pub(crate) gateway: Gateway,
     pub(crate) policy: Policy,
     pub(crate) sessions: Sessions,
+    pub(crate) log: Log,
 }
 
 /// `[backend]`
@@ -85,6 +88,8 @@ pub(crate) struct Gateway {
     pub(crate) hold_timeout: Duration,
     /// Web origins beside loopback ones whose pages may use an endpoint.
     pub(crate) origins: Vec<String>,
+    /// The loopback port on which metrics are served beside the socket; nowhere when unset.
+    pub(crate) metrics_port: Option<u16>,
 }
 
 impl Default for Settings {
@@ -110,9 +115,14 @@ impl Default for Settings {
                 memory_sample: Duration::from_secs(10),
                 nofile: 65_535,
             },
-            gateway: Gateway { hold_timeout: Duration::from_secs(30), origins: Vec::new() },
+            gateway: Gateway {
+                hold_timeout: Duration::from_secs(30),
+                origins: Vec::new(),
+                metrics_port: None,
+            },
             policy: Policy::default(),
             sessions: Sessions::default(),
+            log: Log::default(),
         }
     }
 }
@@ -239,6 +249,11 @@ const KEYS: &[Key] = &[
         |s| serde_json::json!(s.gateway.origins),
     ),
     (
+        "gateway.metrics_port",
+        |s, v| put(&mut s.gateway.metrics_port, or_word(v, "off", port)),
+        |s| shown(s.gateway.metrics_port, "off"),
+    ),
+    (
         "policy.write_conflict",
         |s, v| policy::CONFLICT.put(v, &mut s.policy.write_conflict),
         |s| policy::CONFLICT.show(s.policy.write_conflict),
@@ -262,7 +277,7 @@ const KEYS: &[Key] = &[
 
 /// All of them.
 fn keys() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().chain(sessions::KEYS)
+    KEYS.iter().chain(sessions::KEYS).chain(log::KEYS)
 }
 
 fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
@@ -389,6 +404,8 @@ mod tests {
         assert!(mistake("[limits]\npids_max = 3").contains("or \"unlimited\""));
         assert!(mistake("[limits]\nmemory_limt = \"1GiB\"").contains("`limits.memory_limit`?"));
         assert!(mistake("[limits]\nmax_live = 0").contains("from 1"));
+        assert!(mistake("[gateway]\nmetrics_port = 0").contains("from 1 to 65535, or \"off\""));
+        assert!(mistake("[log]\nformat = \"xml\"").contains("\"text\", \"json\""));
         assert!(mistake("[limits]\nidle = \"0s\"").contains("or \"never\""));
         assert!(mistake("nonsense").contains("line 1"));
     }

@@ -32,6 +32,13 @@ async fn a_healthy_backend_tells_its_version_to_whoever_has_the_password() {
     // "opencode:s3cret"
     assert!(asked.contains("authorization: basic b3blbmnvzgu6cznjcmv0"), "{asked}");
     assert!(!format!("{client:?}").contains("s3cret"));
+    assert!(!asked.contains("x-request-id"), "{asked}");
+    let (client, asked) =
+        answering(http("200 OK", r#"{"healthy":true,"version":"1.18.33"}"#)).await;
+    let id = "req-7".parse().unwrap();
+    client.on_behalf_of(Some(&id)).health(LIMIT).await.unwrap();
+    let asked = asked.await.unwrap().to_lowercase();
+    assert!(asked.contains("\r\nx-request-id: req-7\r\n"), "{asked}");
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! From extractors and results to the one shape of an error, and to streams of lines.
 
+use super::request::Failed;
+use axum::Extension;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -28,7 +30,8 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.code.http_status());
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, Json(ErrorBody { error: self.0 })).into_response()
+        let failed = Extension(Failed(self.0.clone()));
+        (status, failed, Json(ErrorBody { error: self.0 })).into_response()
     }
 }
 

@@ -7,12 +7,12 @@ use crate::coordination::{Caller, GuardedCall, LeaseKey};
 use crate::daemon::Daemon;
 use crate::ops::guard as ops;
 use crate::router::Leave;
-use axum::Json;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::response::Response;
 use axum::routing::post;
-use repod_proto::{ApiError, ErrorCode, Generation, RepoId, RouteReport, RouteTarget};
+use axum::{Extension, Json};
+use repod_proto::{ApiError, ErrorCode, Generation, RepoId, RequestId, RouteReport, RouteTarget};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -218,21 +218,24 @@ async fn stage(
 /// Answers when the write is done, or can't be.
 async fn commit(
     State(daemon): State<Arc<Daemon>>,
+    Extension(id): Extension<RequestId>,
     Body(commit): Body<Report>,
 ) -> Result<Json<serde_json::Value>, Failure> {
     let (handle, _) = ops::who(&daemon, &commit.token).await?;
     let repo = handle.repo().id.clone();
-    Ok(Json(match ops::commit(Arc::clone(&daemon), repo, commit.session, commit.call).await {
-        Ok(done) => serde_json::json!({
-            "done": true,
-            "output": told(&done),
-            "diff": done.diff,
-            "operation": done.operation_id,
-            "targets": done.targets,
-        }),
-        Err(error) if error.code == ErrorCode::ShuttingDown => return Err(error.into()),
-        Err(error) => serde_json::json!({ "done": false, "message": for_model(&error) }),
-    }))
+    Ok(Json(
+        match ops::commit(Arc::clone(&daemon), repo, (commit.session, commit.call), id).await {
+            Ok(done) => serde_json::json!({
+                "done": true,
+                "output": told(&done),
+                "diff": done.diff,
+                "operation": done.operation_id,
+                "targets": done.targets,
+            }),
+            Err(error) if error.code == ErrorCode::ShuttingDown => return Err(error.into()),
+            Err(error) => serde_json::json!({ "done": false, "message": for_model(&error) }),
+        },
+    ))
 }
 
 /// What the model reads of a write that was routed.
@@ -259,10 +262,11 @@ fn told(done: &RouteReport) -> String {
 /// Answers when the command has ended.
 async fn shell(
     State(daemon): State<Arc<Daemon>>,
+    Extension(id): Extension<RequestId>,
     Body(shell): Body<Report>,
 ) -> Result<Json<serde_json::Value>, Failure> {
     let (handle, _) = ops::who(&daemon, &shell.token).await?;
-    let ran = ops::shell(&daemon, &handle.repo().id, &shell.session, &shell.call).await?;
+    let ran = ops::shell(&daemon, &handle.repo().id, (&shell.session, &shell.call), &id).await?;
     Ok(Json(serde_json::json!({ "output": ran.output, "exit": ran.exit })))
 }
 

@@ -4,26 +4,27 @@ mod answer;
 mod guard;
 mod history;
 mod listener;
+mod request;
 mod route;
 mod sessions;
 
 pub(crate) use listener::{Peer, PeerListener};
+pub(crate) use request::Calls;
 
 use crate::daemon::Daemon;
 use crate::ops;
 use answer::{Body, Failure, Query};
 use axum::Json;
 use axum::Router;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
-use axum::middleware::{self, Next};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use repod_proto::{
     ApiError, DaemonInfo, EnsureRequest, ErrorCode, GcReport, GcRequest, HibernateReport,
-    HibernateRequest, LeaseHoldRequest, LeaseInfo, LeaseReleaseRequest, REPOD_VERSION, RepoStatus,
-    RepoSummary, RestartRequest, ShutdownReport, ShutdownRequest, StatusQuery, StopReport,
-    StopRequest, VERSION_HEADER,
+    HibernateRequest, LeaseHoldRequest, LeaseInfo, LeaseReleaseRequest, RepoStatus, RepoSummary,
+    RestartRequest, ShutdownReport, ShutdownRequest, StatusQuery, StopReport, StopRequest,
 };
 use std::sync::Arc;
 use utoipa::OpenApi;
@@ -52,20 +53,8 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
         .route("/metrics", get(metrics))
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_route)
-        .layer(middleware::from_fn(admit))
+        .layer(middleware::from_fn_with_state(Arc::clone(&daemon), request::admit))
         .with_state(daemon)
-}
-
-/// Only the user who owns the daemon may speak to it.
-async fn admit(ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
-    let mut response = if peer.is_owner() {
-        next.run(request).await
-    } else {
-        let message = format!("this daemon belongs to another user (you are uid {})", peer.uid());
-        Failure(ApiError::new(ErrorCode::Forbidden, message)).into_response()
-    };
-    response.headers_mut().insert(VERSION_HEADER, HeaderValue::from_static(REPOD_VERSION));
-    response
 }
 
 async fn no_such_route(request: Request) -> Failure {
@@ -190,7 +179,7 @@ async fn version(State(daemon): App) -> Json<DaemonInfo> {
 #[utoipa::path(get, path = "/metrics",
     responses((status = 200, body = String, content_type = "application/openmetrics-text"), (status = "default", body = repod_proto::ErrorBody)))]
 async fn metrics(State(daemon): App) -> Result<Response, Failure> {
-    let text = crate::metrics::text(&daemon)?;
+    let text = crate::metrics::text(&daemon).await?;
     Ok(([(header::CONTENT_TYPE, crate::metrics::CONTENT_TYPE)], text).into_response())
 }
 

@@ -3,12 +3,12 @@
 use super::answer::{Body, Failure, Query};
 use crate::daemon::Daemon;
 use crate::ops::route as ops;
-use axum::Json;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::{get, post};
+use axum::{Extension, Json};
 use repod_proto::{
-    MutationInfo, MutationsQuery, RouteApplyRequest, RouteReport, RouteWriteRequest,
+    MutationInfo, MutationsQuery, RequestId, RouteApplyRequest, RouteReport, RouteWriteRequest,
 };
 use std::sync::Arc;
 
@@ -30,9 +30,10 @@ pub(super) fn router() -> Router<Arc<Daemon>> {
     responses((status = 200, body = RouteReport), (status = "default", body = repod_proto::ErrorBody)))]
 pub(super) async fn apply(
     State(daemon): App,
+    Extension(id): Extension<RequestId>,
     Body(request): Body<RouteApplyRequest>,
 ) -> Result<Json<RouteReport>, Failure> {
-    Ok(Json(ops::apply(daemon, request).await?))
+    Ok(Json(ops::apply(daemon, request, id).await?))
 }
 
 /// Put files into repos through their backends; all or nothing.
@@ -40,9 +41,10 @@ pub(super) async fn apply(
     responses((status = 200, body = RouteReport), (status = "default", body = repod_proto::ErrorBody)))]
 pub(super) async fn write(
     State(daemon): App,
+    Extension(id): Extension<RequestId>,
     Body(request): Body<RouteWriteRequest>,
 ) -> Result<Json<RouteReport>, Failure> {
-    Ok(Json(ops::write(daemon, request).await?))
+    Ok(Json(ops::write(daemon, request, id).await?))
 }
 
 /// What crossed repos, the newest first.

@@ -7,19 +7,20 @@ use super::answer::{Body, Failure, Query};
 use crate::daemon::Daemon;
 use crate::ops::sessions as ops;
 use crate::sessions::Told;
-use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Json};
 use futures_util::StreamExt as _;
 use futures_util::stream::Stream;
 use repod_proto::{
     ApiError, ErrorBody, ErrorCode, InstanceDisposeReport, InstanceDisposeRequest, InstanceInfo,
-    SessionAbortReport, SessionAbortRequest, SessionAnswer, SessionDetail, SessionEnsured,
-    SessionInfo, SessionQuery, SessionRequest, SessionsQuery, TurnBegun, TurnRequest,
+    RequestId, SessionAbortReport, SessionAbortRequest, SessionAnswer, SessionDetail,
+    SessionEnsured, SessionInfo, SessionQuery, SessionRequest, SessionsQuery, TurnBegun,
+    TurnRequest,
 };
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -95,12 +96,13 @@ pub(super) async fn show(
 pub(super) async fn prompt(
     State(daemon): App,
     Path(id): Path<String>,
+    Extension(by): Extension<RequestId>,
     headers: HeaderMap,
     Query(mut query): Query<SessionQuery>,
     Body(request): Body<TurnRequest>,
 ) -> Result<Response, Failure> {
     query.after = last_event(&headers)?.or(query.after);
-    let (begun, turn) = ops::prompt(&daemon, &id, &query, request).await?;
+    let (begun, turn) = ops::prompt(&daemon, &id, &query, (request, by)).await?;
     Ok(match Form::of(&headers) {
         None => Json(begun).into_response(),
         Some(form) => streamed(ops::follow(&daemon, turn), form),

@@ -9,6 +9,7 @@ mod effects;
 
 use super::admission::Place;
 use super::bring_up::{self, Booted, Held};
+use super::counts::{self, Since};
 use super::failure::Known;
 use super::health::Health;
 use super::view::View;
@@ -62,6 +63,7 @@ pub(super) struct Actor {
     life: Lifecycle,
     publish: watch::Sender<Arc<View>>,
     usage: Usage,
+    since: Since,
     born: Instant,
     /// The environment of whoever asked last; what the next start gets.
     env: Option<BTreeMap<String, String>>,
@@ -102,6 +104,7 @@ impl Actor {
             (BackendState::Hibernated, _) => Lifecycle::hibernated(record.generation),
             _ => Lifecycle::new(record.generation),
         };
+        let state = life.state();
         Self {
             shared,
             dir: home.repo(&record.repo_id),
@@ -111,6 +114,7 @@ impl Actor {
             life,
             publish,
             usage,
+            since: Since::new(state),
             born: Instant::now(),
             env: None,
             wanting: Vec::new(),
@@ -339,8 +343,10 @@ impl Actor {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let before = self.life.state();
+            let why = counts::reason(&event, self.was_ready);
             let effects = self.life.on(event, self.now());
             let state = self.life.state();
+            self.since.note(&self.usage.counts, why, (before, state));
             if state != before {
                 tracing::info!(repo = %self.repo.id, state = state.as_str(),
                     generation = %self.life.generation(), "state");

@@ -9,6 +9,7 @@ mod admission;
 mod adopt;
 mod bring_up;
 mod confine;
+mod counts;
 mod death;
 mod failure;
 mod following;
@@ -22,6 +23,7 @@ mod view;
 pub(crate) use activity::{ClientGuard, Use};
 pub(crate) use admission::{Admission, Petition};
 pub(crate) use confine::{Confine, Confinement};
+pub(crate) use counts::{Counted, Counts, Restart};
 pub(crate) use death::Deaths;
 pub(crate) use idle::{Awake, Rule, Standing};
 pub(crate) use shared::Shared;
@@ -100,11 +102,12 @@ pub(crate) struct RepoHandle {
 struct Usage {
     activity: Activity,
     following: Following,
+    counts: Arc<Counts>,
 }
 
 impl Usage {
     fn new(views: watch::Receiver<Arc<View>>) -> Self {
-        Self { activity: Activity::new(), following: Following::new(views) }
+        Self { activity: Activity::new(), following: Following::new(views), counts: Arc::default() }
     }
 
     fn standing(&self) -> Standing {
@@ -268,6 +271,11 @@ impl RepoHandle {
     /// Who and what keeps it awake.
     pub(crate) fn standing(&self) -> Standing {
         self.usage.standing()
+    }
+
+    /// What has become of its backends.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.usage.counts
     }
 
     /// Its event hub.

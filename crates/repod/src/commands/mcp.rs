@@ -1,6 +1,6 @@
 //! `repod mcp`: the Model Context Protocol on standard input and output.
 
-use super::{Outcome, client};
+use super::{Outcome, lasting_client};
 use crate::mcp::Server;
 use repod_proto::{ApiError, ErrorCode, exit};
 
@@ -10,6 +10,6 @@ pub(crate) async fn run(wait_seconds: Option<u64>, no_start: bool) -> Outcome {
     let cwd = std::env::current_dir().map_err(|error| {
         ApiError::new(ErrorCode::PathNotFound, format!("no working directory: {error}"))
     })?;
-    Server::new(client(no_start)?, cwd, wait_seconds).serve_stdio().await?;
+    Server::new(lasting_client(no_start)?, cwd, wait_seconds).serve_stdio().await?;
     Ok(exit::OK)
 }

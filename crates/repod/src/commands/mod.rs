@@ -116,8 +116,18 @@ pub(crate) fn on_runtime(command: impl Future<Output = Outcome>) -> Outcome {
         .block_on(command)
 }
 
-/// The client of this process: its home, its environment, this very binary as the daemon.
+/// The client of a command. All that it asks for is one request: the caller's, or one with a new name.
 pub(crate) fn client(no_start: bool) -> Result<Client, ApiError> {
+    let client = lasting_client(no_start)?;
+    Ok(match client.is_named() {
+        true => client,
+        false => client.request_id(repod_client::random_request()?),
+    })
+}
+
+/// The client of this process, as long as it lives: its home, its environment, this very binary as the
+/// daemon.
+pub(crate) fn lasting_client(no_start: bool) -> Result<Client, ApiError> {
     let client = Client::from_env()?;
     let policy = if no_start {
         StartPolicy::Never

@@ -12,6 +12,7 @@
 //! turn is let through to that directory.
 
 mod calls;
+mod counts;
 mod desk;
 mod footprint;
 mod ground;
@@ -26,6 +27,7 @@ mod watch;
 mod tests;
 
 pub(crate) use calls::{Caller, GuardedCall, Verdict, Wanted, wait};
+pub(crate) use counts::Counts;
 pub(crate) use footprint::{Footprint, branch_of, directory_of};
 pub(crate) use guarded::Guarded;
 pub(crate) use guards::Presence;
@@ -64,6 +66,7 @@ struct Inner {
     guards: Guards,
     repos: Mutex<HashMap<RepoId, WeakHandle>>,
     policy: Policy,
+    counts: Counts,
     /// Before this nothing is granted.
     opens: Mutex<Instant>,
 }
@@ -77,6 +80,7 @@ impl Coordination {
             guards: Guards::default(),
             repos: Mutex::default(),
             policy,
+            counts: Counts::default(),
             opens: Mutex::new(Instant::now()),
         });
         let house = House::new(home.clone(), Arc::downgrade(&inner));
@@ -117,8 +121,16 @@ impl Coordination {
     /// Asks for a lease and a ticket, and waits for them. A caller who leaves is taken out of line.
     pub(crate) async fn ask(&self, ask: Ask) -> Result<Granted, ApiError> {
         let opens = *self.0.opens.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = self.0.counts.asked(ask.worktree.is_some());
         tokio::time::sleep_until(opens).await;
-        self.0.line.ask(ask).await
+        let answered = self.0.line.ask(ask).await;
+        asked.answered(&answered);
+        answered
+    }
+
+    /// What was asked for, and how long it was waited for.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.0.counts
     }
 
     /// Tells the desk what happened.

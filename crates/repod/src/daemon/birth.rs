@@ -5,7 +5,9 @@
 //! standard output. The standby sits in `flock` until the kernel lets go of a dead daemon's lock.
 
 use super::DaemonLock;
+use super::traces::Traces;
 use super::{log, standby};
+use crate::settings::Settings;
 use repod_proto::{ApiError, ErrorBody, ErrorCode, Home};
 use repod_supervisor::files::LockError;
 use rustix::fs::{FileType, fstat};
@@ -38,6 +40,8 @@ pub(crate) struct Birth {
     /// Whether a service manager owns the socket, and goes on listening when the daemon has ended.
     socket_is_given: AtomicBool,
     _lock: DaemonLock,
+    /// Sent to their end when the daemon has none left.
+    _traces: Traces,
 }
 
 impl Birth {
@@ -64,7 +68,8 @@ impl Birth {
             Mode::OnDemand => take_report(&home)?,
             Mode::Foreground => None,
         };
-        log::init("info");
+        let format = Settings::load(&home.settings()).map(|it| it.log.format).unwrap_or_default();
+        let traces = log::init("info", format);
         // Started through `/proc/self/exe` it would be listed as `exe`.
         let _ = rustix::thread::set_name(c"repod");
         tracing::info!(?mode, home = %home.dir().display(), "starting");
@@ -74,6 +79,7 @@ impl Birth {
             report: Mutex::new(report),
             socket_is_given: AtomicBool::new(false),
             _lock: lock,
+            _traces: traces,
         })
     }
 

@@ -7,10 +7,11 @@
 mod birth;
 mod log;
 mod standby;
+mod traces;
 
-pub(crate) use log::init as log_to_stderr;
+pub(crate) use log::to_stderr as log_to_stderr;
 
-use crate::api;
+use crate::api::{self, Calls};
 use crate::backend::{Admission, Confine, Shared};
 use crate::commands::Outcome;
 use crate::coordination::Coordination;
@@ -18,7 +19,8 @@ use crate::fleet::Fleet;
 use crate::gateway::Gateway;
 use crate::keeper::Keeper;
 use crate::memory::{self, Memory};
-use crate::ops::Locator;
+use crate::metrics;
+use crate::ops::{Ensures, Locator};
 use crate::router::Router;
 use crate::sessions::{Around, Sessions};
 use crate::settings::Settings;
@@ -48,6 +50,8 @@ pub(crate) struct Daemon {
     pub(crate) router: Router,
     pub(crate) sessions: Sessions,
     pub(crate) memory: Memory,
+    pub(crate) ensures: Ensures,
+    pub(crate) calls: Calls,
     nofile: u64,
     started_at: String,
     ending: watch::Sender<bool>,
@@ -113,6 +117,7 @@ fn live(birth: &Birth) -> Result<(), ApiError> {
     let shared = Shared::new(home, &settings, admission.clone(), confine);
     let _within = runtime.enter();
     let coordination = Coordination::new(home, settings.policy);
+    let metrics_port = settings.gateway.metrics_port;
     let gateway = Gateway::new(settings.gateway, coordination.clone());
     let fleet = Arc::new(Fleet::new(home.clone(), Arc::new(shared), gateway, coordination.clone()));
     let locator = Arc::new(Locator::default());
@@ -133,10 +138,15 @@ fn live(birth: &Birth) -> Result<(), ApiError> {
         router,
         sessions,
         memory: Memory::default(),
+        ensures: Ensures::default(),
+        calls: Calls::default(),
         nofile: nofile.soft,
         started_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         ending: watch::Sender::new(false),
     });
+    if let Some(port) = metrics_port {
+        runtime.spawn(metrics::serve(Arc::clone(&daemon), port));
+    }
     runtime.spawn(memory::watch(Arc::clone(&daemon), settings.limits.memory_sample));
     let keeper = Keeper::new(settings.limits, admission, petitions);
     runtime.spawn(daemon.sessions.clone().keep(idle));

@@ -59,7 +59,7 @@ pub(super) fn credentials<B>(
 
 /// Both the `Host` header and an absolute request target must name this machine, by a name that no
 /// DNS server has a say in.
-fn asks_for_loopback<B>(request: &Request<B>) -> bool {
+pub(super) fn asks_for_loopback<B>(request: &Request<B>) -> bool {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
         return false;

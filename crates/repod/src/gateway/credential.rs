@@ -15,7 +15,12 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIEN
 
 /// Whether this is the endpoint's capability.
 pub(super) fn is_token(ours: &Credentials<'_>, sent: &str) -> bool {
-    ours.token.as_bytes().ct_eq(sent.as_bytes()).into()
+    is_same(ours.token, sent)
+}
+
+/// Whether these are the same secret.
+pub(super) fn is_same(ours: &str, sent: &str) -> bool {
+    ours.as_bytes().ct_eq(sent.as_bytes()).into()
 }
 
 /// Whether this is the endpoint's `user:password` in base64.
@@ -35,12 +40,21 @@ pub(super) fn is_pair(ours: &Credentials<'_>, sent: &str) -> bool {
 /// What follows `Basic` in the `Authorization` header; none when there is no such header, or more
 /// than one.
 pub(super) fn basic(headers: &HeaderMap) -> Option<&str> {
+    after("basic", headers)
+}
+
+/// The same of `Bearer`.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    after("bearer", headers)
+}
+
+fn after<'a>(wanted: &str, headers: &'a HeaderMap) -> Option<&'a str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (value, None) = (values.next()?, values.next()) else {
         return None;
     };
     let (scheme, rest) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("basic").then_some(rest)
+    scheme.eq_ignore_ascii_case(wanted).then_some(rest)
 }
 
 #[cfg(test)]

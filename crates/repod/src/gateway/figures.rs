@@ -1,9 +1,11 @@
 //! What the gateway knows of itself, for the metrics.
 
+use super::hold::Waited;
 use super::refuse::Reason;
 use super::{Gate, Gateway};
-use crate::backend::View;
+use crate::backend::{Counted, View};
 use crate::hub::Counts;
+use crate::tally::Timings;
 use repod_proto::RepoId;
 use std::sync::{Arc, PoisonError};
 
@@ -16,6 +18,8 @@ pub(crate) struct Figures {
     /// Connections that have not shown the endpoint's secret, and those that have.
     pub(crate) strangers: usize,
     pub(crate) connections: usize,
+    /// What has become of its backends.
+    pub(crate) counted: Counted,
     /// Requests that wait for a backend.
     pub(crate) held: u64,
     /// What its hub has counted and how many readers it has, once somebody has asked for events.
@@ -26,6 +30,11 @@ impl Gateway {
     /// How many requests and connections were refused since the daemon started, by reason.
     pub(crate) fn refusals(&self) -> impl Iterator<Item = (Reason, u64)> {
         self.refusals.counts()
+    }
+
+    /// How long requests have waited for a backend.
+    pub(crate) fn holds(&self) -> &Timings<Waited> {
+        &self.holds
     }
 
     /// Every endpoint that is served, by repo.
@@ -49,6 +58,7 @@ impl Gate {
             clients: handle.clients().all(),
             strangers,
             connections,
+            counted: handle.counts().now(),
             held: self.held.requests(),
             hub: handle.known_hub().map(|hub| (hub.counts(), hub.readers())),
         })

@@ -5,12 +5,24 @@ use super::refuse::{Reason, Refusal};
 use super::upstream::Upstream;
 use super::{Gate, Visit};
 use crate::backend::{Asked, RepoHandle};
+use crate::tally::label;
 use repod_proto::{ApiError, BackendState, ErrorCode};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
+
+label! {
+    /// How a request that had to wait for a backend went on.
+    Waited, "outcome":
+    /// To a backend that answers.
+    Served = "served";
+    /// It was refused.
+    Refused = "refused";
+    /// Its client did not wait.
+    Left = "left";
+}
 
 /// Requests held for one repo at most.
 const REQUESTS_MAX: u64 = 1000;
@@ -73,7 +85,10 @@ async fn find(visit: &Visit, size: u64) -> Result<Arc<Upstream>, Refusal> {
     }
     let _place = visit.gate.held.enter(size)?;
     let ready = ready(&visit.gate, &visit.handle);
-    timeout_at(visit.deadline, ready).await.unwrap_or_else(|_| Err(expired(visit)))
+    let timing = visit.gate.gateway.holds.begin(Waited::Left);
+    let found = timeout_at(visit.deadline, ready).await.unwrap_or_else(|_| Err(expired(visit)));
+    timing.end(if found.is_ok() { Waited::Served } else { Waited::Refused });
+    found
 }
 
 async fn ready(gate: &Gate, handle: &RepoHandle) -> Result<Arc<Upstream>, Refusal> {

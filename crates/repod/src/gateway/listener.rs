@@ -36,7 +36,7 @@ const TRIES: usize = 64;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
 /// Largest head of a request.
-const HEAD_MAX: usize = 64 * 1024;
+pub(super) const HEAD_MAX: usize = 64 * 1024;
 
 /// How much a client is let do, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +118,10 @@ pub(crate) async fn open(known: Option<u16>, patience: Patience) -> Result<Door,
     Ok(Door { listener, port, warning })
 }
 
-async fn listen_patiently(port: u16, Patience(until): Patience) -> io::Result<TcpListener> {
+pub(super) async fn listen_patiently(
+    port: u16,
+    Patience(until): Patience,
+) -> io::Result<TcpListener> {
     loop {
         match listen(port) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {

@@ -19,23 +19,29 @@ mod guests;
 mod handles;
 mod hold;
 mod listener;
+mod named;
 mod patient;
 mod peer;
 mod prepare;
 mod refuse;
 mod route;
+mod scrape;
 #[cfg(test)]
 mod tests;
 mod upgrade;
 mod upstream;
 
 pub(crate) use figures::Figures;
+pub(crate) use hold::Waited;
 pub(crate) use listener::{Door, Patience, open};
+pub(crate) use refuse::Reason;
+pub(crate) use scrape::Scrape;
 
 use crate::backend::{ClientGuard, RepoHandle, View, WeakHandle};
 use crate::coordination::Coordination;
 use crate::ops::Locator;
 use crate::settings;
+use crate::tally::Timings;
 use body::GateBody;
 use cors::Cors;
 use forward::Broken;
@@ -46,11 +52,13 @@ use hyper::body::Incoming;
 use hyper::{Request, Response};
 use listener::{Limits, Visitor};
 use patient::Arriving;
-use refuse::{Reason, Refusal, Refusals};
+use refuse::{Refusal, Refusals};
+use repod_proto::RequestId;
 use route::{Kind, Route};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 use upstream::Upstream;
 
 /// What the endpoints of all repos have in common.
@@ -59,6 +67,7 @@ pub(crate) struct Gateway {
     coordination: Coordination,
     limits: Limits,
     refusals: Arc<Refusals>,
+    holds: Timings<Waited>,
     locator: Locator,
     gates: Mutex<Vec<Weak<Gate>>>,
 }
@@ -70,6 +79,7 @@ impl Gateway {
             coordination,
             limits: Limits::default(),
             refusals: Arc::default(),
+            holds: Timings::default(),
             locator: Locator::default(),
             gates: Mutex::default(),
         }
@@ -143,17 +153,20 @@ struct Visit {
 async fn answer(
     gate: &Arc<Gate>,
     visitor: &Visitor,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Response<GateBody> {
     let cors = Cors::of(request.headers(), &gate.settings().origins);
-    let response = match phases(gate, visitor, &cors, request).await {
+    let id = named::name(request.headers_mut());
+    let request_id = id.as_ref().map(RequestId::as_str);
+    let span = tracing::debug_span!("endpoint", repo = %gate.handle.id(), request_id);
+    let response = match phases(gate, visitor, &cors, request).instrument(span.clone()).await {
         Ok(response) => response,
         Err(refusal) => {
             gate.gateway.refusals.count(refusal.reason());
-            refusal.into_response()
+            span.in_scope(|| refusal.into_response(id.as_ref()))
         }
     };
-    cors.grant(response)
+    cors.grant(named::tell(response, id.as_ref()))
 }
 
 async fn phases(

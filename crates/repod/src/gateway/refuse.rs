@@ -5,7 +5,7 @@ use super::body::GateBody;
 use super::patient::Unfinished;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
-use repod_proto::{ApiError, ErrorBody, ErrorCode};
+use repod_proto::{ApiError, ErrorBody, ErrorCode, RequestId};
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -180,10 +180,13 @@ impl Refusal {
         StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
     }
 
-    pub(super) fn into_response(self) -> Response<GateBody> {
+    pub(super) fn into_response(self, id: Option<&RequestId>) -> Response<GateBody> {
         let (status, fault) = (self.status(), self.fault());
         tracing::debug!(reason = self.reason.as_str(), %status, fault, "refused");
-        let error = self.error.detail("reason", self.reason.as_str()).detail("fault", fault);
+        let mut error = self.error.detail("reason", self.reason.as_str()).detail("fault", fault);
+        if let Some(id) = id {
+            error = error.detail("request_id", id.as_str());
+        }
         let text = serde_json::to_vec(&ErrorBody { error }).unwrap_or_default();
         let mut response = Response::new(GateBody::own(text));
         *response.status_mut() = status;

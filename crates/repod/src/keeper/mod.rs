@@ -7,7 +7,7 @@
 
 mod choice;
 
-use crate::backend::{Admission, Asked, Petition, RepoHandle, Rule, Standing, View};
+use crate::backend::{Admission, Asked, Petition, RepoHandle, Restart, Rule, Standing, View};
 use crate::daemon::Daemon;
 use crate::fleet::Fleet;
 use crate::settings::Limits;
@@ -203,6 +203,7 @@ impl Keeper {
         let listened_to = member.standing.clients.all() > 0;
         if self.put_to_sleep(member, Rule::BY_HAND, why).await && listened_to {
             self.recycled.insert(id.clone(), Instant::now());
+            member.handle.counts().restarted(Restart::Recycled);
             if let Err(error) = member.handle.ensure(Asked::default()).await {
                 tracing::error!(repo = %id, %error, "it did not come back");
             }

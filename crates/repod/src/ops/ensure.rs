@@ -6,6 +6,7 @@
 use crate::backend::{Asked, RepoHandle, View};
 use crate::daemon::Daemon;
 use crate::repo::Located;
+use crate::tally::{Timings, label};
 use futures_util::stream::{self, Stream};
 use repod_proto::{
     ApiError, BackendState, Endpoint, EnsureProgress, EnsureRequest, ErrorCode, Generation,
@@ -14,6 +15,26 @@ use repod_proto::{
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
+
+label! {
+    /// How a caller came to the endpoint.
+    Ensured, "outcome":
+    /// It was there: answered from memory.
+    Warm = "warm";
+    /// It was started for this caller.
+    Cold = "cold";
+    /// It was being started, for another.
+    Joined = "joined";
+    /// It could not be had.
+    Failed = "failed";
+    /// The caller did not wait for it.
+    Left = "left";
+}
+
+/// How long callers have waited for endpoints. Those who only looked, and would have had nothing
+/// started, are not among them.
+pub(crate) type Ensures = Timings<Ensured>;
 
 /// Progress lines that wait for a slow reader; more are skipped, only the last word counts.
 const PROGRESS_QUEUE: usize = 16;
@@ -23,8 +44,22 @@ const ENSURE_LIMIT: Duration = Duration::from_secs(300);
 const UNRESPONSIVE_LIMIT: Duration = Duration::from_secs(30);
 
 pub(crate) async fn ensure(daemon: &Daemon, request: EnsureRequest) -> Result<Endpoint, ApiError> {
+    let timing = request.start.then(|| daemon.ensures.begin(Ensured::Left));
+    let mut how = Ensured::Warm;
+    let ensured = ensure_as(daemon, request, &mut how).await;
+    if let Some(timing) = timing {
+        timing.end(if ensured.is_ok() { how } else { Ensured::Failed });
+    }
+    ensured
+}
+
+async fn ensure_as(
+    daemon: &Daemon,
+    request: EnsureRequest,
+    how: &mut Ensured,
+) -> Result<Endpoint, ApiError> {
     let (located, handle) = find(daemon, &request).await?;
-    let view = settle(&handle, request).await?;
+    let view = settle(&handle, request, how).await?;
     Ok(view.endpoint(handle.repo(), &located.directory, located.branch.clone()))
 }
 
@@ -34,14 +69,22 @@ pub(crate) fn ensure_stream(
     request: EnsureRequest,
 ) -> impl Stream<Item = StreamItem> + Send {
     let (lines, received) = mpsc::channel(PROGRESS_QUEUE);
-    tokio::spawn(async move {
-        let last = match narrate(&daemon, request, &lines).await {
+    let narrating = async move {
+        let timing = request.start.then(|| daemon.ensures.begin(Ensured::Left));
+        let mut how = Ensured::Warm;
+        let ensured = narrate(&daemon, request, &lines, &mut how).await;
+        if let Some(timing) = timing {
+            timing.end(if ensured.is_ok() { how } else { Ensured::Failed });
+        }
+        let last = match ensured {
             Ok(endpoint) => StreamItem::Ready(Box::new(endpoint)),
             Err(error) => StreamItem::Error(error),
         };
         // A reader that went away only misses the answer.
         let _ = lines.send(last).await;
-    });
+    };
+    // Its log lines stay the request's.
+    tokio::spawn(narrating.in_current_span());
     stream::unfold(received, |mut received| async { Some((received.recv().await?, received)) })
 }
 
@@ -49,10 +92,11 @@ async fn narrate(
     daemon: &Daemon,
     request: EnsureRequest,
     lines: &mpsc::Sender<StreamItem>,
+    how: &mut Ensured,
 ) -> Result<Endpoint, ApiError> {
     let (located, handle) = find(daemon, &request).await?;
     let mut views = handle.watch();
-    let settled = settle(&handle, request);
+    let settled = settle(&handle, request, how);
     tokio::pin!(settled);
     let mut said = None;
     loop {
@@ -99,7 +143,11 @@ async fn find(daemon: &Daemon, request: &EnsureRequest) -> Result<(Located, Repo
     Ok((located, handle))
 }
 
-async fn settle(handle: &RepoHandle, request: EnsureRequest) -> Result<Arc<View>, ApiError> {
+async fn settle(
+    handle: &RepoHandle,
+    request: EnsureRequest,
+    how: &mut Ensured,
+) -> Result<Arc<View>, ApiError> {
     let mut view = handle.view();
     if view.is_adopting() || view.has_just_died() {
         view = handle.settled().await;
@@ -112,9 +160,16 @@ async fn settle(handle: &RepoHandle, request: EnsureRequest) -> Result<Arc<View>
         return if view.state.is_live() { Ok(view) } else { Err(stopped(handle)) };
     }
     let limit = request.timeout_seconds.map_or(ENSURE_LIMIT, Duration::from_secs);
+    let was_down = !view.state.is_live();
+    tracing::info!(repo = %handle.repo().id, state = view.state.as_str(), "a backend is wanted");
     let ensured = handle.ensure(Asked { env: request.env });
     tokio::select! {
-        view = ensured => view,
+        view = ensured => {
+            let view = view?;
+            let is_mine = was_down && handle.counts().claim(view.generation);
+            *how = if is_mine { Ensured::Cold } else { Ensured::Joined };
+            Ok(view)
+        }
         () = tokio::time::sleep(limit) => Err(late(limit)),
         () = unresponsive_for(handle, UNRESPONSIVE_LIMIT) => Err(unresponsive(handle)),
     }

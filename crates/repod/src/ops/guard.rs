@@ -8,7 +8,7 @@ use crate::coordination::{
 use crate::daemon::Daemon;
 use crate::router::{Leave, Ran};
 use crate::settings::{BashGuard, CrossRepo};
-use repod_proto::{ApiError, ErrorCode, Generation, RepoId, RouteReport};
+use repod_proto::{ApiError, ErrorCode, Generation, RepoId, RequestId, RouteReport};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -140,11 +140,12 @@ pub(crate) async fn stage(
 pub(crate) async fn commit(
     daemon: Arc<Daemon>,
     repo: RepoId,
-    session: String,
-    call: String,
+    (session, call): (String, String),
+    request: RequestId,
 ) -> Result<RouteReport, ApiError> {
     let router = daemon.router.clone();
-    let carrying = tokio::spawn(async move { router.commit(&repo, &session, &call).await });
+    let carrying =
+        tokio::spawn(async move { router.commit(&repo, &session, &call, request).await });
     carrying.await.map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))?
 }
 
@@ -152,10 +153,10 @@ pub(crate) async fn commit(
 pub(crate) async fn shell(
     daemon: &Daemon,
     repo: &RepoId,
-    session: &str,
-    call: &str,
+    (session, call): (&str, &str),
+    request: &RequestId,
 ) -> Result<Ran, ApiError> {
-    daemon.router.shell(repo, session, call).await
+    daemon.router.shell(repo, session, call, request).await
 }
 
 /// The call has ended.

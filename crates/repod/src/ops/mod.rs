@@ -15,7 +15,7 @@ mod shutdown;
 mod status;
 mod stop;
 
-pub(crate) use ensure::{ensure, ensure_stream};
+pub(crate) use ensure::{Ensures, ensure, ensure_stream};
 pub(crate) use gc::gc;
 pub(crate) use hibernate::hibernate;
 pub(crate) use history::{adopt, eject};

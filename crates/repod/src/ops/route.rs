@@ -12,8 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use repod_coordination::lease::LeaseKey;
 use repod_proto::{
-    ApiError, ErrorCode, Generation, MutationInfo, MutationsQuery, RouteApplyRequest, RouteBy,
-    RouteFile, RouteReport, RouteWriteRequest,
+    ApiError, ErrorCode, Generation, MutationInfo, MutationsQuery, RequestId, RouteApplyRequest,
+    RouteBy, RouteFile, RouteReport, RouteWriteRequest,
 };
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -37,6 +37,7 @@ pub(crate) async fn mutations(
 pub(crate) async fn apply(
     daemon: Arc<Daemon>,
     request: RouteApplyRequest,
+    id: RequestId,
 ) -> Result<RouteReport, ApiError> {
     let patch = decoded("patch_base64", &request.patch_base64)?;
     let located = daemon.locator.locate(&request.path).await?;
@@ -47,7 +48,7 @@ pub(crate) async fn apply(
     let root = PathBuf::from(worktree);
     // Under the lease, so that what the patch is tried on is what it is applied to.
     let targets = BTreeMap::from([(key.clone(), Target::new(root.clone()))]);
-    run(daemon, request.by, targets, async move |targets| {
+    run(daemon, (request.by, id), targets, async move |targets| {
         let changes = changes_of(&root, &patch).await.map_err(unfit)?;
         if let Some(target) = targets.get_mut(&key) {
             target.changes = changes;
@@ -61,6 +62,7 @@ pub(crate) async fn apply(
 pub(crate) async fn write(
     daemon: Arc<Daemon>,
     request: RouteWriteRequest,
+    id: RequestId,
 ) -> Result<RouteReport, ApiError> {
     if request.files.is_empty() || request.files.len() > FILES_MAX {
         let message = format!("a write has 1 to {FILES_MAX} files");
@@ -79,7 +81,7 @@ pub(crate) async fn write(
         targets.entry(key.clone()).or_insert_with(|| Target::new(PathBuf::from(worktree)));
         files.push((key, wanted));
     }
-    run(daemon, request.by, targets, async move |targets| {
+    run(daemon, (request.by, id), targets, async move |targets| {
         for (key, wanted) in files {
             let Some(target) = targets.get_mut(&key) else { continue };
             let (path, before) = (wanted.path.clone(), wanted.before().await?);
@@ -109,7 +111,7 @@ fn place_of(daemon: &Daemon, located: Located) -> Option<(LeaseKey, Repo, String
 /// asked has left.
 async fn run(
     daemon: Arc<Daemon>,
-    by: RouteBy,
+    (by, request): (RouteBy, RequestId),
     mut targets: BTreeMap<LeaseKey, Target>,
     find: impl AsyncFnOnce(&mut BTreeMap<LeaseKey, Target>) -> Result<(), ApiError> + Send + 'static,
 ) -> Result<RouteReport, ApiError> {
@@ -124,6 +126,7 @@ async fn run(
         root: name.clone(),
         title: by.title.clone(),
         tool,
+        request: Some(request),
     };
     let directory = targets.values().next().map(|it| it.directory.display().to_string());
     let wanted = Wanted {

@@ -5,7 +5,7 @@ use crate::scope::Place;
 use crate::sessions::{Told, Wanted};
 use futures_util::stream::Stream;
 use repod_proto::{
-    ApiError, InstanceDisposeReport, InstanceDisposeRequest, InstanceInfo, RepoId,
+    ApiError, InstanceDisposeReport, InstanceDisposeRequest, InstanceInfo, RepoId, RequestId,
     SessionAbortReport, SessionAbortRequest, SessionAnswer, SessionDetail, SessionEnsured,
     SessionInfo, SessionQuery, SessionRequest, SessionsQuery, TurnBegun, TurnRequest,
 };
@@ -63,7 +63,7 @@ pub(crate) async fn prompt(
     daemon: &Daemon,
     name: &str,
     query: &SessionQuery,
-    request: TurnRequest,
+    request: (TurnRequest, RequestId),
 ) -> Result<(TurnBegun, Turn), ApiError> {
     let key = key(daemon, name, query).await?;
     let begun = daemon.sessions.prompt(&key, request).await?;

@@ -128,6 +128,7 @@ impl Router {
             message: Some(message),
         };
         self.0.journals.of(&key.repo).await?.begin(&op).await.map_err(store)?;
+        self.settled_as(State::Bypass);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use super::{Router, look, put};
 use crate::backend::{Asked, RepoHandle, Use};
 use crate::coordination::LeaseKey;
 use repod_opencode::{ApplyError, BackendClient};
-use repod_proto::{ApiError, ErrorCode, MutationOutcome, RepoId, RouteReport};
+use repod_proto::{ApiError, ErrorCode, MutationOutcome, RepoId, RequestId, RouteReport};
 use repod_store::Journal;
 use repod_store::journal::{Begun, FileChange, NewOperation, Operation, Part, State};
 use std::collections::BTreeMap;
@@ -32,6 +32,8 @@ pub(crate) struct Source {
     pub(crate) root: String,
     pub(crate) title: String,
     pub(crate) tool: String,
+    /// What made it write, for logs and for the backend that applies it.
+    pub(crate) request: Option<RequestId>,
 }
 
 /// The files that are to change on one branch.
@@ -57,6 +59,14 @@ struct Exact {
     patch: Option<String>,
 }
 
+/// What an operation is carried out with.
+#[derive(Clone, Copy, Default)]
+struct Means<'a> {
+    /// The patches of its parts, where they have been made.
+    exact: &'a [Exact],
+    request: Option<&'a RequestId>,
+}
+
 /// Why a backend did not apply a patch.
 enum Trouble {
     Refused(String),
@@ -72,6 +82,7 @@ impl Router {
         wanted: BTreeMap<LeaseKey, Target>,
     ) -> Result<Done, ApiError> {
         let Some(first) = wanted.keys().next().map(|key| key.repo.clone()) else {
+            self.settled_as(State::Unchanged);
             return Ok(Done {
                 operation_id: operation,
                 outcome: MutationOutcome::Unchanged,
@@ -81,6 +92,7 @@ impl Router {
         };
         let _alone = self.0.working.hold(&operation).await;
         let journal = self.0.journals.of(&first).await?;
+        let request = source.request.clone();
         let op = record(operation, source, wanted);
         // The patches are made while the disk takes the record.
         let (begun, exact) = tokio::join!(journal.begin(&op), exact(&op));
@@ -92,7 +104,8 @@ impl Router {
         tracing::debug!(operation = %op.id, resumed, "on record");
         // What is told of it is made while it is done.
         let told = op.clone();
-        let (op, diff) = tokio::join!(self.settle_with(&journal, op, resumed, &exact), diff(&told));
+        let means = Means { exact: &exact, request: request.as_ref() };
+        let (op, diff) = tokio::join!(self.settle_with(&journal, op, resumed, means), diff(&told));
         report(&op?, diff)
     }
 
@@ -117,7 +130,7 @@ impl Router {
         op: Operation,
         resumed: bool,
     ) -> Result<Operation, ApiError> {
-        self.settle_with(journal, op, resumed, &[]).await
+        self.settle_with(journal, op, resumed, Means::default()).await
     }
 
     async fn settle_with(
@@ -125,16 +138,19 @@ impl Router {
         journal: &Journal,
         mut op: Operation,
         resumed: bool,
-        exact: &[Exact],
+        means: Means<'_>,
     ) -> Result<Operation, ApiError> {
         if op.state.is_final() {
             return Ok(op);
         }
-        let (state, message) = self.work(&op, resumed, exact).await?;
+        let (state, message) = self.work(&op, resumed, means).await?;
         crate::fault::point(&self.0.home, "applied");
-        tracing::debug!(operation = %op.id, ?state, "settling");
         let advanced = journal.advance(&op.id, State::Pending, state, message.as_deref(), None);
         advanced.await.map_err(store)?;
+        self.settled_as(state);
+        let request_id = means.request.map(RequestId::as_str);
+        tracing::info!(operation = %op.id, tool = %op.tool, outcome = state.name(), request_id,
+            "a write is settled");
         if state == State::Conflict {
             tracing::error!(operation = %op.id, message, "a write can't be finished nor undone");
         }
@@ -146,7 +162,7 @@ impl Router {
         &self,
         op: &Operation,
         resumed: bool,
-        exact: &[Exact],
+        means: Means<'_>,
     ) -> Result<(State, Option<String>), ApiError> {
         let mut past = Past { resumed, ..Past::default() };
         let mut last = None;
@@ -165,7 +181,7 @@ impl Router {
                         (parts, true)
                     }
                 };
-                match self.apply_all(op, &parts, exact).await {
+                match self.apply_all(op, &parts, means).await {
                     Ok(()) if undoes => past.undone = true,
                     Ok(()) => {}
                     Err(Trouble::Refused(reason)) if undoes => {
@@ -191,12 +207,12 @@ impl Router {
         &self,
         op: &Operation,
         parts: &[(usize, Vec<Change>)],
-        exact: &[Exact],
+        means: Means<'_>,
     ) -> Result<(), Trouble> {
         for (index, changes) in parts {
             let Some(part) = op.parts.get(*index) else { continue };
-            let ready = exact.get(*index).filter(|exact| exact.changes == *changes);
-            self.apply(part, changes, ready).await?;
+            let ready = means.exact.get(*index).filter(|exact| exact.changes == *changes);
+            self.apply(part, changes, ready, means.request).await?;
             crate::fault::point(&self.0.home, "part-applied");
         }
         Ok(())
@@ -208,6 +224,7 @@ impl Router {
         part: &Part,
         changes: &[Change],
         ready: Option<&Exact>,
+        request: Option<&RequestId>,
     ) -> Result<(), Trouble> {
         let handle = self.target(&part.repo).await.map_err(Trouble::Broke)?;
         // Counted as a client, so that it isn't put to sleep meanwhile.
@@ -236,6 +253,7 @@ impl Router {
             return Err(broke(ErrorCode::BackendBroke, "has just ended".to_owned()));
         };
         let backend = BackendClient::new(process.port, process.password.clone());
+        let backend = backend.on_behalf_of(request);
         tracing::debug!(repo = %part.repo, converts, "applying");
         let done = match converts {
             true => self.put(&backend, part, changes).await?,

@@ -18,6 +18,7 @@ mod attributes;
 mod bypass;
 mod carry;
 mod copies;
+mod counts;
 mod envelope;
 mod git;
 mod image;
@@ -38,6 +39,7 @@ mod touched;
 mod tests;
 
 pub(crate) use carry::{Source, Target};
+pub(crate) use counts::Outcome;
 pub(crate) use envelope::{Envelope, Hunk};
 pub(crate) use image::look;
 pub(crate) use patch::{Change, Content, Kind};
@@ -48,6 +50,7 @@ pub(crate) use stage::{Leave, operation_id};
 
 use crate::coordination::Coordination;
 use crate::fleet::Fleet;
+use crate::tally::Tally;
 use alone::Alone;
 use journals::Journals;
 use repod_proto::{ApiError, Home, RepoId};
@@ -71,6 +74,7 @@ struct Inner {
     watched: bypass::Watched,
     /// Operations that are being carried out: one at a time for each.
     working: Alone,
+    mutations: Tally<Outcome>,
 }
 
 impl Router {
@@ -85,7 +89,13 @@ impl Router {
             sessions: shell::Sessions::default(),
             watched: bypass::Watched::default(),
             working: Alone::default(),
+            mutations: Tally::default(),
         }))
+    }
+
+    /// What has come of writes that were routed.
+    pub(crate) fn mutations_by_outcome(&self) -> &Tally<Outcome> {
+        &self.0.mutations
     }
 
     /// The file of a repo's journal, which is made where there is none; sessions are on record in it too.

@@ -45,6 +45,7 @@ impl Router {
                 let advanced =
                     journal.advance(&op.id, State::Pending, State::Conflict, Some(message), None);
                 advanced.await.map_err(store)?;
+                self.settled_as(State::Conflict);
                 continue;
             }
             let done =

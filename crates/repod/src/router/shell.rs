@@ -5,7 +5,7 @@ use super::journals::store;
 use super::stage::operation_id;
 use crate::backend::{Asked, Use};
 use repod_opencode::BackendClient;
-use repod_proto::{ApiError, ErrorCode};
+use repod_proto::{ApiError, ErrorCode, RequestId};
 use repod_store::Journal;
 use repod_store::journal::{NewOperation, Part, State};
 use std::collections::HashMap;
@@ -44,6 +44,7 @@ impl Sessions {
 struct Running(Option<Left>);
 
 struct Left {
+    router: Router,
     backend: BackendClient,
     session: String,
     journal: Journal,
@@ -60,8 +61,11 @@ impl Drop for Running {
             let message = format!("aborted: {}", left.command);
             let (journal, id) = (left.journal, left.operation);
             let noted = journal.advance(&id, State::Pending, State::Applied, Some(&message), None);
-            if let Err(error) = noted.await {
-                tracing::warn!(operation = %id, %error, "an aborted command can't be put on record");
+            match noted.await {
+                Ok(_) => left.router.settled_as(State::Applied),
+                Err(error) => {
+                    tracing::warn!(operation = %id, %error, "an aborted command can't be put on record");
+                }
             }
         });
     }
@@ -74,6 +78,7 @@ impl Router {
         caller: &repod_proto::RepoId,
         session: &str,
         call: &str,
+        request: &RequestId,
     ) -> Result<Ran, ApiError> {
         let unknown = || {
             ApiError::new(
@@ -96,6 +101,7 @@ impl Router {
             )
         })?;
         let backend = BackendClient::new(process.port, process.password.clone());
+        let backend = backend.on_behalf_of(Some(request));
         let who = foreign.call.caller.root.clone();
         let target = self.session_there(&backend, &foreign.call, &place.worktree).await?;
 
@@ -135,6 +141,7 @@ impl Router {
             ApiError::new(ErrorCode::StateIo, format!("the command can't be laid out: {error}"))
         })?;
         let mut running = Running(Some(Left {
+            router: self.clone(),
             backend: backend.clone(),
             session: target.clone(),
             journal: journal.clone(),
@@ -160,6 +167,9 @@ impl Router {
             .advance(&op.id, State::Pending, state, Some(&message), None)
             .await
             .map_err(store)?;
+        self.settled_as(state);
+        tracing::info!(operation = %op.id, tool = "bash", outcome = state.name(), request_id = %request,
+            "a command of another repo is settled");
         result
     }
 

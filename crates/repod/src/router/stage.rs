@@ -11,7 +11,7 @@ use super::copies::{changes, clear, find_plan, lay_out, plan_file, read_plan};
 use crate::coordination::{
     Caller, Footprint, Granted, GuardedCall, Hold, Kind, LeaseKey, Wanted, wait,
 };
-use repod_proto::{ApiError, ErrorCode, MutationOutcome, RepoId};
+use repod_proto::{ApiError, ErrorCode, MutationOutcome, RepoId, RequestId};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -106,6 +106,7 @@ impl Router {
         caller: &RepoId,
         session: &str,
         call: &str,
+        request: RequestId,
     ) -> Result<Done, ApiError> {
         let stage = self.0.home.repo(caller).stage();
         let known = self.foreign(caller, session, call).map(|foreign| foreign.operation);
@@ -139,6 +140,7 @@ impl Router {
             root: plan.root,
             title: plan.title,
             tool: plan.tool,
+            request: Some(request),
         };
         if wanted.is_empty() {
             return Ok(Done {

@@ -8,7 +8,7 @@ use super::{Sessions, binding, checked_name, run, save};
 use crate::scope::Place;
 use crate::settings;
 use repod_proto::agent::{AgentEvent, Status, TurnState};
-use repod_proto::{ApiError, ErrorCode, OnBusy, SessionAnswer, TurnBegun, TurnRequest};
+use repod_proto::{ApiError, ErrorCode, OnBusy, RequestId, SessionAnswer, TurnBegun, TurnRequest};
 use repod_store::{Begun, NewTurn, Session, SessionKey};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ impl Sessions {
     pub(crate) async fn prompt(
         &self,
         key: &SessionKey,
-        request: TurnRequest,
+        (request, by): (TurnRequest, RequestId),
     ) -> Result<TurnBegun, ApiError> {
         let (opened, session) = self.find(key).await?;
         let turn_id = match request.turn_id {
@@ -57,6 +57,7 @@ impl Sessions {
             input,
             log: Arc::new(TurnLog::new(turn.next_event)),
             left: None,
+            request: Some(by),
             abort: watch::Sender::new(false),
         };
         if ahead > 0 {
@@ -85,7 +86,7 @@ impl Sessions {
             run.abort.send_replace(true);
             // One that has not begun is over at once.
             if live.leave_line(run.turn) {
-                run::settle_unstarted(&opened, &live, &run).await;
+                run::settle_unstarted(self, &opened, &live, &run).await;
             }
             ended.push(run.turn_id.clone());
         }

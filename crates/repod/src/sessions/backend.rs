@@ -3,7 +3,7 @@
 use super::log::TurnLog;
 use super::turn::Settled;
 use crate::scope::InstanceLease;
-use repod_proto::{ApiError, Home, SessionAnswer, TurnFile};
+use repod_proto::{ApiError, Home, RequestId, SessionAnswer, TurnFile};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,6 +83,8 @@ pub(crate) struct TurnContext<'a> {
     pub(crate) log: &'a Arc<TurnLog>,
     /// The prompt's id.
     pub(crate) prompt: &'a str,
+    /// What began the turn.
+    pub(crate) request: Option<&'a RequestId>,
     /// Becomes true when somebody wants it to end.
     pub(crate) abort: watch::Receiver<bool>,
     /// How long the agent may be silent.

@@ -3,7 +3,7 @@
 use super::backend::TurnInput;
 use super::log::TurnLog;
 use crate::scope::Place;
-use repod_proto::Generation;
+use repod_proto::{Generation, RequestId};
 use repod_store::{Session, SessionKey};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,6 +31,8 @@ pub(super) struct TurnRun {
     pub(super) log: Arc<TurnLog>,
     /// What an earlier daemon had begun of it.
     pub(super) left: Option<LeftOver>,
+    /// What began it; not known any more of one that an earlier daemon had.
+    pub(super) request: Option<RequestId>,
     pub(super) abort: watch::Sender<bool>,
 }
 

@@ -15,6 +15,7 @@
 mod asked;
 mod backend;
 mod binding;
+mod counts;
 mod follow;
 mod listing;
 mod live;
@@ -28,6 +29,7 @@ mod save;
 mod stores;
 mod turn;
 
+pub(crate) use counts::Ended;
 pub(crate) use follow::Told;
 pub(crate) use opencode::OpenCode;
 
@@ -37,6 +39,7 @@ use crate::ops::Locator;
 use crate::router::Router;
 use crate::scope::{InstanceBoot, Instances, Place, Scopes};
 use crate::settings;
+use crate::tally::Tally;
 use backend::AgentBackend;
 use live::{Live, TurnRun};
 use repod_proto::{ApiError, ErrorCode, Home, InstanceInfo, RepoId, SessionEnsured, SessionHow};
@@ -74,6 +77,7 @@ struct Inner {
     stores: Stores,
     agent: Box<dyn AgentBackend>,
     live: Mutex<HashMap<SessionKey, Arc<Live>>>,
+    turns: Tally<Ended>,
 }
 
 /// The rooms of the daemon that sessions work with.
@@ -108,6 +112,7 @@ impl Sessions {
             stores,
             agent: Box::new(OpenCode),
             live: Mutex::default(),
+            turns: Tally::default(),
         }))
     }
 

@@ -80,6 +80,7 @@ impl Sessions {
         self.line_up(
             &live,
             TurnRun {
+                request: None,
                 turn: turn.turn,
                 turn_id: turn.turn_id,
                 place,

@@ -5,14 +5,16 @@ use super::backend::{Bound, Start, TurnContext, TurnResult};
 use super::live::{LeftOver, Live, TurnRun};
 use super::stores::{Opened, failed, updated};
 use super::turn::{self, Settled};
-use super::{Sessions, binding, save};
+use super::{Ended, Sessions, binding, save};
 use crate::backend::Use;
 use crate::scope::{self, InstanceLease};
-use repod_proto::ApiError;
+use crate::tally::Label as _;
 use repod_proto::agent::{AgentEvent, Status, TurnEnd, TurnError, TurnOutcome, TurnState};
+use repod_proto::{ApiError, RequestId};
 use repod_store::{Change, Outcome, Settlement, Started, TurnFailure};
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Instrument as _;
 
 /// Tries to put the end of a turn on record, and the pause between two.
 const TRIES: u32 = 60;
@@ -21,8 +23,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Serves the line until it is empty.
 pub(super) async fn serve(sessions: Sessions, live: Arc<Live>) {
     while let Some(run) = live.advance() {
+        let request_id = run.request.as_ref().map(RequestId::as_str);
+        let span =
+            tracing::info_span!("turn", session = live.key.session_id, turn = run.turn, request_id);
         let one = Box::pin(one(&sessions, &live, &run));
-        one.await;
+        one.instrument(span).await;
         sessions.touched(&live);
     }
 }
@@ -34,6 +39,7 @@ async fn one(sessions: &Sessions, live: &Arc<Live>, run: &Arc<TurnRun>) {
         Err(error) => {
             tracing::error!(session = live.key.session_id, %error, "a turn has no store");
             run.log.unrecorded();
+            sessions.turn_ended(Outcome::Failed);
             tell_end(run, failed_end(&error));
             return;
         }
@@ -41,7 +47,7 @@ async fn one(sessions: &Sessions, live: &Arc<Live>, run: &Arc<TurnRun>) {
     let saving = save::Saving::begin(&opened, &live.key, run);
     let settled = run_to_end(sessions, live, run, &opened).await;
     saving.end().await;
-    settle(&opened, live, run, settled).await;
+    settle(sessions, &opened, live, run, settled).await;
     if live.session().is_some_and(|session| session.title.is_empty()) {
         // Beside the next turn, which doesn't wait for it.
         let (sessions, live, place) = (sessions.clone(), Arc::clone(live), run.place.clone());
@@ -127,7 +133,8 @@ async fn prompt(
     updated(starting.await.map_err(failed)?)?;
     crate::fault::point(sessions.home(), "turn-started");
     let branch = scope.place.located.branch.as_deref().unwrap_or("-");
-    tracing::debug!(session = live.key.session_id, turn = run.turn, scope = ?**scope, branch, "a turn begins");
+    tracing::info!("a turn begins");
+    tracing::debug!(scope = ?**scope, branch, "where it runs");
     tell(run, TurnState::Busy, None);
     let mut bound = binding::bind(sessions, live, opened, scope).await?;
     scope::guard(sessions.coordination(), scope).await?;
@@ -198,6 +205,7 @@ async fn ask(
         scope,
         log: &run.log,
         prompt,
+        request: run.request.as_ref(),
         abort: run.abort.subscribe(),
         watchdog: sessions.settings().watchdog,
         start,
@@ -206,7 +214,13 @@ async fn ask(
 }
 
 /// Puts the end on record, once, and tells it.
-async fn settle(opened: &Opened, live: &Live, run: &Arc<TurnRun>, settled: Settled) {
+async fn settle(
+    sessions: &Sessions,
+    opened: &Opened,
+    live: &Live,
+    run: &Arc<TurnRun>,
+    settled: Settled,
+) {
     let Settled { end, crashed, .. } = settled;
     let outcome = match end.outcome {
         TurnOutcome::Completed => Outcome::Completed,
@@ -217,11 +231,13 @@ async fn settle(opened: &Opened, live: &Live, run: &Arc<TurnRun>, settled: Settl
         .error
         .as_ref()
         .map(|error| TurnFailure { name: error.name.clone(), message: error.message.clone() });
+    tracing::info!(outcome = %Ended::of(outcome).text(), "a turn has ended");
     let settlement = Settlement { outcome, error, crashed };
     let (store, owner) = (&opened.store, &opened.owner);
     for _ in 0..TRIES {
         match store.settle_turn(owner, &live.key, run.turn, &settlement).await {
             Ok(Change::Updated(_)) => {
+                sessions.turn_ended(outcome);
                 if let Ok(Some(session)) = store.session(&live.key).await {
                     live.note(session);
                 }
@@ -248,8 +264,13 @@ async fn settle(opened: &Opened, live: &Live, run: &Arc<TurnRun>, settled: Settl
 }
 
 /// A turn that was taken out of the line.
-pub(super) async fn settle_unstarted(opened: &Opened, live: &Live, run: &Arc<TurnRun>) {
-    settle(opened, live, run, ended(turn::aborted())).await;
+pub(super) async fn settle_unstarted(
+    sessions: &Sessions,
+    opened: &Opened,
+    live: &Live,
+    run: &Arc<TurnRun>,
+) {
+    settle(sessions, opened, live, run, ended(turn::aborted())).await;
 }
 
 fn tell_end(run: &TurnRun, end: TurnEnd) {

@@ -81,6 +81,12 @@ pub(super) fn size_text(bytes: u64) -> String {
     bytesize::ByteSize(bytes).display().iec().to_string()
 }
 
+/// A port of its own choice; 0 would be another one each time.
+pub(super) fn port(value: &Value) -> Result<u16, String> {
+    let port = count(value, 1, usize::from(u16::MAX))?;
+    u16::try_from(port).map_err(|error| error.to_string())
+}
+
 pub(super) fn count(value: &Value, least: usize, most: usize) -> Result<usize, String> {
     value
         .as_integer()

@@ -42,7 +42,7 @@ async fn serve(ignored: &[String]) -> Outcome {
         .collect();
     // One program's own configuration must not stick to a backend that others use as well.
     let inline = env.remove(CONFIG_CONTENT);
-    let client = commands::client(false)?.env(env);
+    let client = commands::lasting_client(false)?.env(env);
     if !ignored.is_empty() {
         output::warn(&format!(
             "not used, because this repository is served at its own endpoint: {}",

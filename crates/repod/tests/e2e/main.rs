@@ -20,6 +20,7 @@ mod limits;
 mod many;
 mod mcp;
 mod memory;
+mod metrics;
 mod readers;
 mod registry;
 mod route_cli;

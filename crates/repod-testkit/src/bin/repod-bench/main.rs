@@ -14,6 +14,7 @@ mod idle;
 mod listen;
 mod many;
 mod memory;
+mod metrics;
 mod peers;
 mod requests;
 mod route;
@@ -27,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 type Part = (&'static str, fn(&Path));
-const PARTS: [Part; 15] = [
+const PARTS: [Part; 16] = [
     ("cli", cli::cli),
     ("socket", socket::socket),
     ("cold", cold::cold),
@@ -43,6 +44,7 @@ const PARTS: [Part; 15] = [
     ("translate", translate::translate),
     ("sessions", sessions::sessions),
     ("audit", audit::audit),
+    ("metrics", metrics::metrics),
 ];
 
 fn main() -> ExitCode {

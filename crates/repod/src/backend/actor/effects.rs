@@ -14,6 +14,7 @@ use repod_supervisor::terminate::{Grace, terminate};
 use repod_supervisor::tree::ProcessTree;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Instrument as _;
 
 impl Actor {
     pub(super) fn carry_out(&mut self, effect: Effect) -> Option<Event> {
@@ -86,6 +87,7 @@ impl Actor {
     }
 
     fn spawn(&mut self, generation: Generation) {
+        self.since.start(&self.usage.counts);
         (self.was_ready, self.record.backend, self.boot) = (false, None, None);
         self.adopted = false;
         let intended = Intended {
@@ -97,8 +99,9 @@ impl Actor {
             steps: self.steps.0.clone(),
             history: Arc::clone(&self.history),
         };
-        self.tasks
-            .spawn(async move { Done::Held(generation, intended.hold().await.map(Box::new)) });
+        let span = tracing::info_span!("start", repo = %self.repo.id, %generation);
+        let holding = async move { Done::Held(generation, intended.hold().await.map(Box::new)) };
+        self.tasks.spawn(holding.instrument(span));
     }
 
     fn release(&mut self, generation: Generation) -> Option<Event> {
@@ -131,7 +134,9 @@ impl Actor {
             return;
         };
         let boot = bring_up::boot(backend, self.dir.backend_log(), *deadline, self.steps.0.clone());
-        *booting = Some(self.tasks.spawn(async move { Done::Booted(generation, boot.await) }));
+        let span = tracing::info_span!("boot", repo = %self.repo.id, %generation);
+        let booted = async move { Done::Booted(generation, boot.await) };
+        *booting = Some(self.tasks.spawn(booted.instrument(span)));
     }
 
     fn terminate(&mut self, generation: Generation) -> Option<Event> {

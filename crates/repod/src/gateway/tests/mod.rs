@@ -45,7 +45,7 @@ impl Stage {
         let home = tempfile::tempdir().unwrap();
         let policy = settings::Settings::default().policy;
         let desk = Coordination::new(&Home::at(home.path()), policy);
-        let settings = settings::Gateway { hold_timeout, origins };
+        let settings = settings::Gateway { hold_timeout, origins, metrics_port: None };
         let gateway = Gateway::new(settings, desk);
         let gateway = Arc::new(Gateway { limits, ..gateway });
         let door = open(None, Patience::new()).await.unwrap();

@@ -20,6 +20,27 @@ async fn the_backend_gets_its_own_password_and_never_the_client_s() {
 }
 
 #[tokio::test]
+async fn a_request_has_one_name_for_the_client_and_the_backend() {
+    let (stage, _) = Stage::before(echo).await;
+    let told = |text: &str| {
+        let name = |line: &str| line.strip_prefix("x-request-id: ").map(str::to_owned);
+        text.lines().filter_map(name).collect::<Vec<_>>()
+    };
+    // The backend answers with what it was asked.
+    let seen = stage.ask("GET /x", "x-request-id: mine-7\r\n").await;
+    assert_eq!(told(&seen), ["mine-7", "mine-7"], "{seen}");
+    for wrong in ["", "x-request-id: a b\r\n", "x-request-id: a\r\nx-request-id: b\r\n"] {
+        let seen = stage.ask("GET /x", wrong).await;
+        let [client, backend] = &told(&seen)[..] else { panic!("{seen}") };
+        assert!(client == backend && client.starts_with("req-"), "{seen}");
+    }
+    let refused = stage.ask_as("GET /x", "x-request-id: mine-8\r\n").await;
+    assert!(refused.starts_with("HTTP/1.1 401"), "{refused}");
+    assert_eq!(told(&refused), ["mine-8"]);
+    assert!(refused.contains("\"request_id\":\"mine-8\""), "{refused}");
+}
+
+#[tokio::test]
 async fn connections_are_reused_within_a_generation_and_not_beyond() {
     let (stage, connections) = Stage::before(echo).await;
     let mut client = stage.connect().await;

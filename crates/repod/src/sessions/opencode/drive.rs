@@ -86,7 +86,8 @@ impl<'a> Drive<'a> {
     pub(super) async fn run(mut self, prompt: PromptSpec) -> TurnResult {
         let begin = match self.context.start {
             Start::Prompt => {
-                let (backend, session) = (&self.scope.backend, &self.bound.id);
+                let backend = self.scope.backend.on_behalf_of(self.context.request);
+                let session = &self.bound.id;
                 let sending = async move { backend.prompt_async(session, &prompt).await };
                 self.sending = Some(Box::pin(sending));
                 Begin::Send
