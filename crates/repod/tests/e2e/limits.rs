@@ -30,7 +30,7 @@ impl Group {
         group
     }
 
-    fn write(&self, file: &str, value: impl ToString) {
+    fn write(&self, file: &str, value: u64) {
         fs_err::write(self.0.join(file), value.to_string()).unwrap();
     }
 
@@ -39,7 +39,7 @@ impl Group {
         let mut tree = vec![leader];
         while let Some(pid) = tree.pop() {
             tree.extend(proc::children(pid));
-            self.write("cgroup.procs", pid);
+            self.write("cgroup.procs", pid.into());
         }
     }
 }
