@@ -131,7 +131,7 @@ pub struct RepoStatus {
     /// The last measurement of the running backend; absent until there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<crate::MemorySample>,
-    /// What the running backend is held to, and by whom.
+    /// What the running backend is held to, and by whom; without one, who will hold the next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<crate::LimitsInfo>,
     /// The last time it ended by itself; absent if it never did.

@@ -190,7 +190,7 @@ impl Actor {
                 }
                 // Only what carries the marker of that very start is ended.
                 strays::end(&backend.marker, &[], false).await;
-                backend.confinement.end(&self.repo.id);
+                backend.confinement.end(&self.repo.id).await;
             }
         }
         self.detail = None;

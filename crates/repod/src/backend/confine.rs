@@ -9,6 +9,11 @@ use repod_supervisor::cgroup::{
 use repod_supervisor::limits;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How often, and how long between, an empty group is waited for that can't be removed yet.
+const LEAVING_TRIES: u32 = 20;
+const LEAVING: Duration = Duration::from_millis(50);
 
 /// What a daemon can hold its backends with.
 pub(crate) struct Confine {
@@ -101,7 +106,16 @@ impl Confine {
         MemoryGroup::of(&self.mounts, pid)
     }
 
-    /// What the status says. The values are the kernel's, not those of the settings.
+    /// What the status says where no backend runs: how the next will be held.
+    pub(crate) fn outlook(&self) -> LimitsInfo {
+        let (enforced_by, reason) = match &self.delegation {
+            Ok(taken) => (EnforcedBy::CgroupV2, had(taken.controllers())),
+            Err(reason) => (EnforcedBy::Measured, reason.clone()),
+        };
+        LimitsInfo { enforced_by, ..self.info(&Confinement { reason, ..Confinement::default() }) }
+    }
+
+    /// What it says of a running one. The values are the kernel's, not those of the settings.
     pub(crate) fn info(&self, held: &Confinement) -> LimitsInfo {
         let limits = held.leaf.as_deref().map(Leaf::limits).unwrap_or_default();
         let text = |dir: &Path| dir.display().to_string();
@@ -131,9 +145,19 @@ impl Confine {
 
 impl Confinement {
     /// Takes its group away, once everything in it that was the backend's has ended.
-    pub(super) fn end(&self, repo: &RepoId) {
+    pub(super) async fn end(&self, repo: &RepoId) {
         let Some(leaf) = &self.leaf else { return };
-        match Leaf::remove(leaf) {
+        let mut removed = Leaf::remove(leaf);
+        for _ in 0..LEAVING_TRIES {
+            // Its processes have ended, and the kernel has not let go of the last of them yet.
+            let is_leaving = matches!(&removed, Ok(Removed::InUse(pids)) if pids.is_empty());
+            if !is_leaving {
+                break;
+            }
+            tokio::time::sleep(LEAVING).await;
+            removed = Leaf::remove(leaf);
+        }
+        match removed {
             Ok(Removed::Gone) => {}
             Ok(Removed::InUse(pids)) => {
                 tracing::warn!(%repo, group = %leaf.display(), ?pids,

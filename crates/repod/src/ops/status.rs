@@ -20,8 +20,9 @@ pub(crate) async fn status(daemon: &Daemon, path: &str) -> Result<RepoStatus, Ap
     summary.endpoint.directory = located.directory.display().to_string();
     summary.endpoint.branch = located.branch;
     let view = handle.view();
-    let confinement = view.process.as_ref().filter(|_| view.state.is_live());
-    let limits = confinement.map(|it| daemon.fleet.confine().info(&it.confinement));
+    let process = view.process.as_ref().filter(|_| view.state.is_live());
+    let confine = daemon.fleet.confine();
+    let limits = process.map_or_else(|| confine.outlook(), |it| confine.info(&it.confinement));
     let memory = daemon.memory.last(&handle.repo().id, summary.endpoint.generation);
     Ok(RepoStatus {
         summary,
@@ -29,7 +30,7 @@ pub(crate) async fn status(daemon: &Daemon, path: &str) -> Result<RepoStatus, Ap
         log_file: dir.backend_log().display().to_string(),
         recent_starts: view.recent_starts,
         memory,
-        limits,
+        limits: Some(limits),
         last_exit: view.last_exit.clone(),
         adoption: adoption(dir.dir()),
     })

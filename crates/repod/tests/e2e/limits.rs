@@ -148,7 +148,8 @@ fn the_status_says_who_keeps_the_limits_and_why() {
     match limits.enforced_by {
         EnforcedBy::CgroupV2 => {
             assert_eq!((limits.memory_limit, limits.pids_max), (Some(3 << 30), Some(4096)));
-            assert!(limits.cgroup.unwrap().contains("backend-web-"));
+            let group = limits.cgroup.as_deref();
+            assert!(group.is_some_and(|group| group.contains("backend-web-")), "{limits:?}");
             assert_eq!(refused, None);
         }
         EnforcedBy::Measured => {
@@ -158,6 +159,9 @@ fn the_status_says_who_keeps_the_limits_and_why() {
             assert!(refused.contains("`limits.memory_limit`, `limits.pids_max`"), "{refused}");
         }
     }
+    world.repod(["stop"]).arg(&repo).ok();
+    let next = status(&world, &repo).limits.unwrap();
+    assert_eq!((next.enforced_by, next.reason), (limits.enforced_by, limits.reason));
     world.finish();
 }
 

@@ -155,7 +155,7 @@ impl Actor {
             let confinement = backend.confinement.clone();
             let ended = terminate(tree, dispose(backend, polite), Grace::default()).await;
             if ended.as_ref().is_ok_and(|ended| ended.survivors.is_empty()) {
-                confinement.end(&repo);
+                confinement.end(&repo).await;
             }
             Done::Terminated(generation, ended)
         });
