@@ -10,6 +10,7 @@ mod effects;
 use super::admission::Place;
 use super::bring_up::{self, Booted, Held};
 use super::counts::{self, Since};
+use super::death::Kills;
 use super::failure::Known;
 use super::health::Health;
 use super::view::View;
@@ -84,6 +85,7 @@ pub(super) struct Actor {
     cleared: bool,
     steps: (mpsc::Sender<EnsureStep>, mpsc::Receiver<EnsureStep>),
     detail: Option<EnsureStep>,
+    kills: Kills,
     history: Arc<Mutex<()>>,
 }
 
@@ -133,6 +135,7 @@ impl Actor {
             cleared: false,
             steps: mpsc::channel(STEPS_MAX),
             detail: None,
+            kills: Kills::default(),
             history: Arc::default(),
         }
     }
@@ -302,7 +305,7 @@ impl Actor {
     fn death(&mut self, generation: Generation, reason: ExitReason) -> LastExit {
         let memory = self.record.backend.as_mut().and_then(|it| it.confinement.memory.as_mut());
         let group = memory.map(|group| {
-            let killed = group.killed();
+            let killed = group.killed() + self.kills.lately(Instant::now());
             (&*group, killed)
         });
         death::of(generation, reason, group)
@@ -321,6 +324,7 @@ impl Actor {
                 0
             }
         };
+        self.kills.saw(killed, Instant::now());
         if killed > 0 {
             tracing::warn!(repo = %self.repo.id, processes = killed,
                 "the kernel ended processes in this backend's memory group for lack of memory");

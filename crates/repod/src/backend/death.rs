@@ -7,10 +7,34 @@ use repod_supervisor::launcher::ExitReason;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// SIGKILL is what the kernel sends where memory is short; a shell in between says it as a code.
 const KILLED: [ExitReason; 3] =
     [ExitReason::Signal(9), ExitReason::Code(128 + 9), ExitReason::Unknown];
+
+/// What was killed so long before an end may have been that backend: a large process takes seconds to
+/// end on a slow machine, and a look in between sees it alive and its kill counted.
+const DYING: Duration = Duration::from_secs(15);
+
+/// What the kernel killed in a backend's group while that lived, as far as it may still be its end.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Kills(Option<(Instant, u64)>);
+
+impl Kills {
+    /// A look has found so many more.
+    pub(super) fn saw(&mut self, count: u64, now: Instant) {
+        if count > 0 {
+            self.0 = Some((now, count));
+        }
+    }
+
+    /// Those that were found a moment ago.
+    pub(super) fn lately(self, now: Instant) -> u64 {
+        let lately = self.0.filter(|(at, _)| now.duration_since(*at) < DYING);
+        lately.map_or(0, |(_, count)| count)
+    }
+}
 
 /// Ends by repo and cause, since the daemon started.
 #[derive(Default)]
@@ -94,6 +118,16 @@ mod tests {
             (killed.cause, killed.message.as_str()),
             (ExitCause::Signal, "killed by SIGKILL")
         );
+    }
+
+    #[test]
+    fn a_kill_that_was_counted_while_its_process_was_still_ending_is_not_forgotten() {
+        let (mut kills, now) = (Kills::default(), Instant::now());
+        assert_eq!(kills.lately(now), 0);
+        kills.saw(1, now);
+        kills.saw(0, now + Duration::from_secs(5));
+        assert_eq!(kills.lately(now + Duration::from_secs(6)), 1);
+        assert_eq!(kills.lately(now + Duration::from_mins(1)), 0, "that was another process");
     }
 
     #[test]

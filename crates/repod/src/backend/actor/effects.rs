@@ -2,6 +2,7 @@
 
 use super::{Actor, Done, Slot};
 use crate::backend::bring_up::{self, Intended};
+use crate::backend::death::Kills;
 use crate::backend::health::Health;
 use crate::backend::view::View;
 use crate::fault;
@@ -89,7 +90,7 @@ impl Actor {
     fn spawn(&mut self, generation: Generation) {
         self.since.start(&self.usage.counts);
         (self.was_ready, self.record.backend, self.boot) = (false, None, None);
-        self.adopted = false;
+        (self.adopted, self.kills) = (false, Kills::default());
         let intended = Intended {
             shared: Arc::clone(&self.shared),
             repo: Arc::clone(&self.repo),
