@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, Response, header};
 use hyper_util::rt::TokioIo;
 use repod_proto::{
-    AdoptRequest, ApiError, DaemonInfo, EjectRequest, Endpoint, EnsureProgress, EnsureRequest,
+    Activity, AdoptRequest, ApiError, DaemonInfo, EjectRequest, Endpoint, EnsureProgress, EnsureRequest,
     ErrorBody, ErrorCode, GcReport, GcRequest, HibernateReport, HibernateRequest, HistoryReport,
     Home, LeaseHeld, LeaseHoldRequest, LeaseInfo, LeaseReleaseReport, LeaseReleaseRequest,
     REQUEST_ID_HEADER, REQUEST_ID_VARIABLE, RepoStatus, RepoSummary, RequestId, RequestIdError,
@@ -134,6 +134,14 @@ impl Client {
     /// When the daemon can't be reached.
     pub async fn ps(&self) -> Result<Vec<RepoSummary>, ApiError> {
         self.call(Method::GET, "/v1/ps", &()).await
+    }
+
+    /// What goes on in every repo just now; cheap enough to be asked every second.
+    ///
+    /// # Errors
+    /// When the daemon can't be reached.
+    pub async fn activity(&self) -> Result<Activity, ApiError> {
+        self.call(Method::GET, "/v1/activity", &()).await
     }
 
     /// One repo.

@@ -111,6 +111,27 @@ pub struct RepoSummary {
     pub clients: Option<u64>,
     /// Seconds since the backend last had work or a client; absent when busy or without a process.
     pub idle_seconds: Option<u64>,
+    /// Requests of its sessions that wait for a person; absent when nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<u64>,
+    /// Readers of its events; absent until there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readers: Option<u64>,
+    /// Events given out since the daemon started; absent until there was a backend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<u64>,
+    /// Those of the last 10 seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recent_events: Option<u64>,
+    /// Branches of it on which somebody may write just now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leases: Option<u64>,
+    /// Sessions and others that wait for one of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_waiters: Option<u64>,
+    /// The last measurement of the running backend, as in its memory log; absent until there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<crate::MemorySample>,
     /// Why the repo is `failed`, or why its record can't be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<crate::ApiError>,
@@ -128,9 +149,6 @@ pub struct RepoStatus {
     pub log_file: String,
     /// Starts of the last 60 seconds (parked at 5).
     pub recent_starts: u32,
-    /// The last measurement of the running backend; absent until there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory: Option<crate::MemorySample>,
     /// What the running backend is held to, and by whom; without one, who will hold the next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<crate::LimitsInfo>,

@@ -2,6 +2,7 @@
 //!
 //! The shapes here are a contract. Fields may be added; none is removed or renamed.
 
+mod activity;
 pub mod agent;
 mod api;
 mod endpoint;
@@ -16,6 +17,7 @@ mod request_id;
 mod route;
 mod session;
 
+pub use activity::{Activity, Doing, RepoActivity, SessionActivity, ToolActivity};
 pub use agent::AgentEvent;
 pub use api::{
     AdoptRequest, DaemonInfo, EjectRequest, EnsureProgress, EnsureRequest, EnsureStep, GcReport,

@@ -265,6 +265,13 @@ fn unusable_row(id: &RepoId, error: &ApiError) -> RepoSummary {
         busy: None,
         clients: None,
         idle_seconds: None,
+        waiting: None,
+        readers: None,
+        events: None,
+        recent_events: None,
+        leases: None,
+        lease_waiters: None,
+        memory: None,
         error: Some(error.clone()),
     }
 }

@@ -62,6 +62,15 @@ pub enum Kind<'a> {
         /// By this.
         text: Cow<'a, str>,
     },
+    /// A session was made or changed.
+    Named {
+        /// The session.
+        session: Cow<'a, str>,
+        /// What people know it by.
+        title: Option<Cow<'a, str>>,
+        /// The session it is a subagent of.
+        parent: Option<Cow<'a, str>>,
+    },
     /// A session is gone.
     Deleted {
         /// The session.
@@ -168,6 +177,10 @@ struct Tool<'a> {
 struct Info<'a> {
     #[serde(borrow, default)]
     id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    title: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "parentID")]
+    parent: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -264,6 +277,10 @@ fn kind<'a>(name: &str, properties: Option<&'a RawValue>) -> Option<Kind<'a>> {
                 return None;
             }
             Kind::Delta { part: delta.part, text: delta.delta }
+        }
+        "session.created" | "session.updated" => {
+            let info = read()?.info?;
+            Kind::Named { session: info.id?, title: info.title, parent: info.parent }
         }
         "session.deleted" => Kind::Deleted { session: read()?.session? },
         "pty.created" => Kind::Terminal { id: read()?.info?.id?, open: true },

@@ -22,7 +22,7 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use repod_proto::{
-    ApiError, DaemonInfo, EnsureRequest, ErrorCode, GcReport, GcRequest, HibernateReport,
+    Activity, ApiError, DaemonInfo, EnsureRequest, ErrorCode, GcReport, GcRequest, HibernateReport,
     HibernateRequest, LeaseHoldRequest, LeaseInfo, LeaseReleaseRequest, RepoStatus, RepoSummary,
     RestartRequest, ShutdownReport, ShutdownRequest, StatusQuery, StopReport, StopRequest,
 };
@@ -36,6 +36,7 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
     Router::new()
         .route("/v1/ensure", post(ensure))
         .route("/v1/ps", get(ps))
+        .route("/v1/activity", get(activity))
         .route("/v1/status", get(status))
         .route("/v1/stop", post(stop))
         .route("/v1/hibernate", post(hibernate))
@@ -82,6 +83,13 @@ async fn ensure(
     responses((status = 200, body = Vec<RepoSummary>), (status = "default", body = repod_proto::ErrorBody)))]
 async fn ps(State(daemon): App) -> Result<Json<Vec<RepoSummary>>, Failure> {
     Ok(Json(ops::ps(&daemon).await?))
+}
+
+/// What goes on in every repo just now, out of the daemon's memory.
+#[utoipa::path(get, path = "/v1/activity",
+    responses((status = 200, body = Activity), (status = "default", body = repod_proto::ErrorBody)))]
+async fn activity(State(daemon): App) -> Result<Json<Activity>, Failure> {
+    Ok(Json(ops::activity(&daemon).await?))
 }
 
 /// One repo in full.
@@ -188,6 +196,7 @@ async fn metrics(State(daemon): App) -> Result<Response, Failure> {
     paths(
         ensure,
         ps,
+        activity,
         status,
         stop,
         hibernate,

@@ -43,7 +43,7 @@ fn print(status: &RepoStatus) {
     row("version", backend.and_then(|b| b.version.clone()).unwrap_or_else(output::dash));
     row("started", backend.map_or_else(output::dash, |backend| backend.started_at.clone()));
     row("memory", output::bytes(summary.rss_bytes));
-    if let Some(sample) = &status.memory {
+    if let Some(sample) = &summary.memory {
         measured(sample, &row);
     }
     row("sessions", output::number(summary.sessions));

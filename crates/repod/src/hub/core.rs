@@ -1,6 +1,7 @@
 //! The hub's state, behind one lock that is held for a few memory operations at a time.
 
 use super::noted::Noted;
+use super::pace::Pace;
 use super::repair::Patient;
 use super::ring::{Logged, Ring};
 use super::sse;
@@ -41,6 +42,7 @@ pub(super) struct Core {
     /// The last heartbeat, as `/global/event` and `/event` have it.
     beat: [Bytes; 2],
     pub(super) counts: Counts,
+    pub(super) pace: Pace,
     pub(super) stand: Stand,
     /// Sessions whose turn died, until their database is mended.
     pub(super) sick: HashMap<String, Patient>,
@@ -117,6 +119,7 @@ impl Core {
             welcome: None,
             beat: [Bytes::new(), Bytes::new()],
             counts: Counts::default(),
+            pace: Pace::new(),
             stand: Stand::default(),
             sick: HashMap::new(),
             closed: false,
@@ -151,6 +154,7 @@ impl Core {
         }
         self.taps.offer(&data);
         self.counts.events += 1;
+        self.pace.count();
         let number = self.ring.next();
         let is_sync = matches!(event.kind, Kind::Sync { .. });
         if self.welcome.is_some() {

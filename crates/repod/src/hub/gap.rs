@@ -123,6 +123,10 @@ async fn first_look(shared: &Shared, client: &BackendClient) -> Result<(), Probe
                 let project = project(&id).map(str::to_owned);
                 core.track.set_busy(id, directory, project);
             }
+            for session in &sessions {
+                let (title, parent) = (&session.title, session.parent.as_deref());
+                core.track.set_name(&session.id, title, parent);
+            }
             for terminal in terminals {
                 core.track.set_terminal(terminal, directory);
             }

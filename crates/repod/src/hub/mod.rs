@@ -14,9 +14,11 @@
 //! not end with `server.instance.disposed`.
 
 mod core;
+mod doing;
 mod gap;
 mod noted;
 mod open;
+mod pace;
 mod pump;
 mod reader;
 mod repair;
@@ -32,6 +34,7 @@ pub(crate) use reader::{CutSignal, Reader};
 pub(crate) use taps::{Tap, Tapped};
 
 use self::core::Core;
+use repod_proto::SessionActivity;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -257,9 +260,19 @@ impl Hub {
         self.shared.with(|core| core.activity())
     }
 
+    /// What the most urgent sessions do, so many at most, and how many more are known.
+    pub(crate) fn doing(&self, most: usize) -> (Vec<SessionActivity>, u64) {
+        self.shared.with(|core| core.doing(most))
+    }
+
     /// Readers there are now.
     pub(crate) fn readers(&self) -> usize {
         self.shared.with(|core| core.readers())
+    }
+
+    /// Events given out in the last 10 seconds.
+    pub(crate) fn recent_events(&self) -> u64 {
+        self.shared.with(|core| core.pace.recent())
     }
 
     /// What happened so far.

@@ -46,6 +46,11 @@ impl Open {
         }
     }
 
+    /// Every part, as it was seen last, with its session.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.parts.values().map(|open| (open.session.as_str(), &*open.json))
+    }
+
     fn remove(&mut self, part: &str) -> Option<Part> {
         let open = self.parts.remove(part)?;
         self.bytes -= open.json.len() + open.text.len();

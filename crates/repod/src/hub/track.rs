@@ -3,6 +3,7 @@
 
 use super::noted::Noted;
 use super::open::Open;
+use jiff::Timestamp;
 use repod_opencode::PendingRequest;
 use repod_opencode::v1_18::event::{Ask, Event, Kind};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -16,6 +17,8 @@ const SESSIONS_MAX: usize = 1024;
 const PENDING_MAX: usize = 4096;
 /// Events remembered by id.
 const RECENT_MAX: usize = 4096;
+/// Characters of a title.
+const TITLE_MAX: usize = 200;
 
 /// What is known of one session.
 #[derive(Clone, Debug, Default)]
@@ -25,8 +28,38 @@ pub(super) struct Session {
     /// Number of its last durable event seen.
     pub(super) seq: Option<u64>,
     pub(super) busy: bool,
+    /// Since when it is so.
+    pub(super) since: Option<Timestamp>,
+    /// Whether people may be told of it: one that is gone, or known by a number alone, is not there.
+    pub(super) listed: bool,
+    /// What people know it by.
+    pub(super) title: Option<String>,
+    /// The session it is a subagent of.
+    pub(super) parent: Option<String>,
     /// For forgetting the longest untouched.
-    touched: u64,
+    pub(super) touched: u64,
+}
+
+impl Session {
+    /// Has a turn in flight from now on, or no longer.
+    fn is_now(&mut self, busy: bool) {
+        if self.busy != busy || !self.listed {
+            self.since = Some(Timestamp::now());
+        }
+        self.busy = busy;
+        self.listed = true;
+    }
+
+    fn name(&mut self, title: Option<&str>, parent: Option<&str>) {
+        self.listed = true;
+        let title = title.filter(|title| !title.is_empty());
+        if let Some(title) = title.filter(|title| self.title.as_deref() != Some(title)) {
+            self.title = Some(title.chars().take(TITLE_MAX).collect());
+        }
+        if self.parent.is_none() {
+            self.parent = parent.map(str::to_owned);
+        }
+    }
 }
 
 /// One request that waits for a person.
@@ -65,7 +98,7 @@ impl Track {
                 session.seq = Some(session.seq.map_or(*seq, |known| known.max(*seq)));
             }
             Kind::Status { session, busy } => {
-                self.session(session, event).busy = *busy;
+                self.session(session, event).is_now(*busy);
                 if !busy {
                     self.open.forget(session);
                     return Some(Noted::Idle { session: session.to_string() });
@@ -77,9 +110,13 @@ impl Track {
                 return Some(Noted::CallEnded { session, call });
             }
             Kind::Delta { part, text } => self.open.grew(part, text),
+            Kind::Named { session, title, parent } => {
+                self.session(session, event).name(title.as_deref(), parent.as_deref());
+            }
             Kind::Deleted { session } => {
                 if let Some(known) = self.sessions.get_mut(&**session) {
                     known.busy = false;
+                    known.listed = false;
                 }
                 self.pending.retain(|_, pending| pending.session != **session);
                 return Some(Noted::Deleted { session: session.to_string() });
@@ -116,9 +153,8 @@ impl Track {
             Kind::Terminal { id, open: false } => drop(self.terminals.remove(&**id)),
             Kind::Disposed => {
                 let directory = event.directory.as_deref().unwrap_or_default();
-                for session in self.sessions.values_mut() {
-                    session.busy &= session.directory != directory;
-                }
+                let of = self.sessions.values_mut().filter(|it| it.directory == directory);
+                of.filter(|session| session.busy).for_each(|session| session.is_now(false));
                 self.pending.retain(|_, pending| pending.directory != directory);
                 self.terminals.retain(|_, of| of != directory);
             }
@@ -166,8 +202,18 @@ impl Track {
     /// of since, the events know better: they say `busy` at each step of a turn.
     pub(super) fn set_busy(&mut self, id: String, directory: &str, project: Option<String>) {
         let directory = directory.to_owned();
-        let session = Session { directory, project, busy: true, ..Session::default() };
+        let session =
+            Session { directory, project, busy: true, listed: true, ..Session::default() };
         self.sessions.entry(id).or_insert(session);
+    }
+
+    /// Notes what a session is called that was named before anybody listened.
+    pub(super) fn set_name(&mut self, id: &str, title: &str, parent: Option<&str>) {
+        if let Some(session) = self.sessions.get_mut(id)
+            && session.title.is_none()
+        {
+            session.name(Some(title), parent);
+        }
     }
 
     /// Notes a terminal that runs.

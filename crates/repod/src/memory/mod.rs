@@ -12,7 +12,7 @@ use repod_proto::{BackendState, Generation, Growth, MemorySample, RepoId, TreeUs
 use repod_supervisor::identity::ProcessIdentity;
 use repod_supervisor::log_tail::{open_for_append, rotate_if_larger};
 use repod_supervisor::tree::{Shares, Snapshot};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +24,8 @@ use trend::Trend;
 /// A log is moved on at this size, and so many older ones are kept: about four days at the usual pace.
 const LOG_MAX: u64 = 4 << 20;
 const LOG_KEEP: u32 = 2;
+/// Measurements remembered of each backend, for who looks at how it went.
+const REMEMBERED: usize = 60;
 /// More often than this would cost more than it tells.
 const LEAST: Duration = Duration::from_millis(100);
 
@@ -40,6 +42,7 @@ struct Measured {
     begun: Instant,
     trend: Trend,
     sample: Option<MemorySample>,
+    rss: VecDeque<u64>,
 }
 
 /// One backend that is to be measured.
@@ -57,6 +60,15 @@ impl Memory {
     pub(crate) fn last(&self, id: &RepoId, generation: Generation) -> Option<MemorySample> {
         let sample = self.lock().get(id)?.sample.clone()?;
         (sample.generation == generation).then_some(sample)
+    }
+
+    /// The resident memory at this generation's last measurements, the oldest first.
+    pub(crate) fn rss_history(&self, id: &RepoId, generation: Generation) -> Vec<u64> {
+        let last = self.lock();
+        let measured = last
+            .get(id)
+            .filter(|it| it.sample.as_ref().is_some_and(|sample| sample.generation == generation));
+        measured.map(|it| it.rss.iter().copied().collect()).unwrap_or_default()
     }
 
     /// How this generation grows, if it grows steadily.
@@ -89,6 +101,7 @@ impl Memory {
             begun: Instant::now(),
             trend: Trend::default(),
             sample: None,
+            rss: VecDeque::new(),
         };
         let measured = last.entry(wanted.id.clone()).or_insert_with(fresh);
         if measured.identity != wanted.identity {
@@ -105,6 +118,10 @@ impl Memory {
         let at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
         let sample = MemorySample { at, generation: wanted.generation, usage, growing };
         measured.sample = Some(sample.clone());
+        if measured.rss.len() == REMEMBERED {
+            measured.rss.pop_front();
+        }
+        measured.rss.push_back(usage.rss);
         sample
     }
 }

@@ -1,5 +1,6 @@
 //! The operations, one verb a file, without HTTP types. API and gateway reach everything from here.
 
+mod activity;
 mod ensure;
 mod gc;
 pub(crate) mod guard;
@@ -15,6 +16,7 @@ mod shutdown;
 mod status;
 mod stop;
 
+pub(crate) use activity::activity;
 pub(crate) use ensure::{Ensures, ensure, ensure_stream};
 pub(crate) use gc::gc;
 pub(crate) use hibernate::hibernate;

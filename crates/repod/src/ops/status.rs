@@ -13,7 +13,7 @@ pub(crate) async fn status(daemon: &Daemon, path: &str) -> Result<RepoStatus, Ap
     };
     handle.check_same(&located.repo)?;
     let dir = daemon.home.repo(&handle.repo().id);
-    let mut rows = summaries(vec![handle.clone()], true).await;
+    let mut rows = summaries(daemon, vec![handle.clone()], true).await;
     let Some(mut summary) = rows.pop() else {
         return Err(ApiError::new(ErrorCode::Internal, "no row for one repo"));
     };
@@ -23,13 +23,11 @@ pub(crate) async fn status(daemon: &Daemon, path: &str) -> Result<RepoStatus, Ap
     let process = view.process.as_ref().filter(|_| view.state.is_live());
     let confine = daemon.fleet.confine();
     let limits = process.map_or_else(|| confine.outlook(), |it| confine.info(&it.confinement));
-    let memory = daemon.memory.last(&handle.repo().id, summary.endpoint.generation);
     Ok(RepoStatus {
         summary,
         state_dir: dir.dir().display().to_string(),
         log_file: dir.backend_log().display().to_string(),
         recent_starts: view.recent_starts,
-        memory,
         limits: Some(limits),
         last_exit: view.last_exit.clone(),
         adoption: adoption(dir.dir()),

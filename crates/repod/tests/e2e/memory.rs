@@ -39,7 +39,7 @@ async fn the_memory_log_agrees_with_the_kernel_within_two_percent() {
     // It frees and takes memory while one looks; a moment of calm must come.
     let (sample, seen) = wait_until("agreement", BOUND, async || {
         let seen = ["Rss", "Pss", "Anonymous", "Swap"].map(|name| kernel(leader, name));
-        let memory = status(&world, &repo).memory?;
+        let memory = status(&world, &repo).summary.memory?;
         let usage = memory.usage;
         let said = [usage.rss, usage.pss, usage.anonymous, usage.swap];
         let all = said.iter().zip(&seen).all(|(said, seen)| agree(*said, *seen));
@@ -79,7 +79,7 @@ async fn a_backend_that_keeps_growing_is_flagged_and_recycled_once_it_is_idle() 
     let script = Script::new().gate("go on").text("done").prompt("hi");
     client.start_turn(&session, script).await.unwrap();
     let growth = wait_until("the finding", BOUND, async || {
-        status(&world, &leaky).memory.and_then(|memory| memory.growing)
+        status(&world, &leaky).summary.memory.and_then(|memory| memory.growing)
     })
     .await;
     println!("{growth:?}");

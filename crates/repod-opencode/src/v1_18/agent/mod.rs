@@ -23,6 +23,7 @@ mod incoming;
 mod kin;
 mod next;
 mod reconcile;
+mod step;
 mod tags;
 mod text;
 mod tool;
@@ -35,6 +36,7 @@ pub use ids::prompt_id;
 pub use incoming::Incoming;
 pub use kin::Kin;
 pub use reconcile::{Reconciled, ServerView, Stand};
+pub use step::Step;
 pub use transcript::transcripts;
 pub use translator::{Progress, TranslateOptions, Translator};
 
