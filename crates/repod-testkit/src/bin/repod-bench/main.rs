@@ -21,6 +21,7 @@ mod route;
 mod sessions;
 mod socket;
 mod stage;
+mod top;
 mod translate;
 mod wake;
 
@@ -28,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 type Part = (&'static str, fn(&Path));
-const PARTS: [Part; 16] = [
+const PARTS: [Part; 17] = [
     ("cli", cli::cli),
     ("socket", socket::socket),
     ("cold", cold::cold),
@@ -45,6 +46,7 @@ const PARTS: [Part; 16] = [
     ("sessions", sessions::sessions),
     ("audit", audit::audit),
     ("metrics", metrics::metrics),
+    ("top", top::top),
 ];
 
 fn main() -> ExitCode {
