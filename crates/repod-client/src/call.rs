@@ -8,11 +8,12 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, Response, header};
 use hyper_util::rt::TokioIo;
 use repod_proto::{
-    Activity, AdoptRequest, ApiError, DaemonInfo, EjectRequest, Endpoint, EnsureProgress, EnsureRequest,
-    ErrorBody, ErrorCode, GcReport, GcRequest, HibernateReport, HibernateRequest, HistoryReport,
-    Home, LeaseHeld, LeaseHoldRequest, LeaseInfo, LeaseReleaseReport, LeaseReleaseRequest,
-    REQUEST_ID_HEADER, REQUEST_ID_VARIABLE, RepoStatus, RepoSummary, RequestId, RequestIdError,
-    RestartRequest, ShutdownReport, ShutdownRequest, StopReport, StopRequest, StreamItem,
+    Activity, AdoptRequest, ApiError, DaemonInfo, EjectRequest, Endpoint, EnsureProgress,
+    EnsureRequest, ErrorBody, ErrorCode, GcReport, GcRequest, HibernateReport, HibernateRequest,
+    HistoryReport, Home, LeaseHeld, LeaseHoldRequest, LeaseInfo, LeaseReleaseReport,
+    LeaseReleaseRequest, REQUEST_ID_HEADER, REQUEST_ID_VARIABLE, RepoStatus, RepoSummary,
+    RequestId, RequestIdError, RestartRequest, ShutdownReport, ShutdownRequest, StopReport,
+    StopRequest, StreamItem,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -104,6 +104,16 @@ impl Terminal {
         assert!(output.as_ref().is_ok_and(|o| o.status.success()), "the terminal: {output:?}");
     }
 
+    /// Gives it another size.
+    ///
+    /// # Panics
+    /// When the terminal is gone.
+    pub fn resize(&self, columns: u16, lines: u16) {
+        let (columns, lines) = (columns.to_string(), lines.to_string());
+        let output = self.tmux().args(["resize-window", "-x", &columns, "-y", &lines]).output();
+        assert!(output.as_ref().is_ok_and(|o| o.status.success()), "the terminal: {output:?}");
+    }
+
     /// What is on the screen now.
     ///
     /// # Panics

@@ -3,10 +3,12 @@
 mod audit;
 mod harden;
 mod sessions;
+mod top;
 
 pub(crate) use audit::AuditArgs;
 pub(crate) use harden::HardenArgs;
 pub(crate) use sessions::{PromptArgs, SessionAt, SessionsArgs, SessionsCommand};
+pub(crate) use top::TopArgs;
 
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -203,6 +205,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// What goes on in all repositories, live
+    #[command(after_help = top::HELP)]
+    Top(TopArgs),
     /// One repository, in full
     Status {
         /// A path in the repository

@@ -18,6 +18,14 @@ pub(crate) fn point(home: &Home, point: &str) {
     }
 }
 
+/// Panics, if the home has a file `fault-panic-<point>`.
+#[expect(clippy::panic, reason = "it is what is to be survived")]
+pub(crate) fn panics(home: &Home, point: &str) {
+    if cfg!(debug_assertions) && home.dir().join(format!("fault-panic-{point}")).exists() {
+        panic!("on purpose: `fault-panic-{point}`");
+    }
+}
+
 /// How long a stream of events lasts before it breaks, if `REPOD_FAULT_STREAM_MS` says so.
 pub(crate) fn stream_life() -> Option<Duration> {
     let text = std::env::var("REPOD_FAULT_STREAM_MS").ok().filter(|_| cfg!(debug_assertions))?;

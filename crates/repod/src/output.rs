@@ -26,6 +26,16 @@ pub(crate) fn ndjson(value: &impl Serialize) {
     }
 }
 
+/// Prints one line of NDJSON at once; an error when nobody reads it.
+pub(crate) fn try_ndjson(value: &impl Serialize) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let mut text = serde_json::to_string(value)?;
+    text.push('\n');
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
 /// Prints one line. A reader that went away (`repod logs | head`) is not an error.
 pub(crate) fn line(text: &str) {
     use std::io::Write as _;

@@ -26,11 +26,13 @@ mod shim;
 mod shutdown;
 mod status;
 mod stop;
+mod top;
 mod up;
 mod version;
 
 pub(crate) use acp::run as acp;
 pub(crate) use attach::run as attach;
+pub(crate) use top::Sort as TopSort;
 
 use crate::cli::{Cli, Command, Which};
 use crate::output;
@@ -55,6 +57,7 @@ pub(crate) fn dispatch(cli: Cli) -> u8 {
             (false, on_runtime(run::run(&path, no_start, command)))
         }
         Command::Ps { output } => (output.json, on_runtime(ps::run(output))),
+        Command::Top(args) => (args.output.json, on_runtime(top::run(args))),
         Command::Status { path, history, output } => {
             (output.json, on_runtime(status::run(&path, history, output)))
         }

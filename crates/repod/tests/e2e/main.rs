@@ -30,6 +30,7 @@ mod sessions;
 mod shim;
 mod sleep;
 mod stop;
+mod top;
 mod tui;
 mod unguarded;
 
