@@ -74,11 +74,20 @@ impl MemoryGroup {
     }
 
     /// Follows a process that may have been moved into the group `now`: how many processes of its group
-    /// the kernel has ended since the last look. The process must be known to have been alive after `now`
-    /// was read: one that has ended is said to be in the root group.
+    /// the kernel has ended since the last look.
+    ///
+    /// A process that has begun to end is said to be in the root group (of version 1) for as long as its
+    /// memory takes to be freed, so a group in which somebody was killed just now is not left yet: one
+    /// that really was moved is found elsewhere by the next look as well.
     pub fn follow(&mut self, now: Self) -> u64 {
-        let killed = if now.dir == self.dir { now.kills.saturating_sub(self.kills) } else { 0 };
-        *self = now;
+        if now.dir == self.dir {
+            let before = std::mem::replace(self, now).kills;
+            return self.kills.saturating_sub(before);
+        }
+        let killed = self.killed();
+        if killed == 0 {
+            *self = now;
+        }
         killed
     }
 
@@ -158,6 +167,12 @@ mod tests {
         assert_eq!(group.follow(fake.unified("a/leaf").unwrap()), 1);
         fake.write("a/new/memory.events", "oom_kill 9\n");
         assert_eq!(group.follow(fake.unified("a/new").unwrap()), 0, "it was moved, nobody died");
+        group.follow(fake.unified("a/leaf").unwrap());
+        fake.write("a/leaf/memory.events.local", "oom_kill 5\n");
+        assert_eq!(group.follow(fake.unified("a/new").unwrap()), 1, "it ends, and was not moved");
+        assert_eq!(group.dir(), fake.group("a/leaf").dir);
+        group.follow(fake.unified("a/new").unwrap());
+        assert_eq!(group.dir(), fake.group("a/new").dir);
         group.follow(fake.unified("a/leaf").unwrap());
         fake.write("a/leaf/memory.max", "4096\n");
         assert_eq!(group.limit().unwrap().bytes, 4096);

@@ -317,7 +317,10 @@ impl Actor {
         let (Some(backend), Some(alive)) = (&mut self.record.backend, &self.alive) else { return };
         let now = self.shared.confine.memory_of(alive.pid());
         let Some(now) = now.filter(|_| alive.is_alive()) else { return };
+        let is_dying = self.kills.lately(Instant::now()) > 0;
         let killed = match &mut backend.confinement.memory {
+            // It seems to be elsewhere while it ends; see `follow`.
+            Some(group) if is_dying && group.dir() != now.dir() => 0,
             Some(group) => group.follow(now),
             none => {
                 *none = Some(now);
