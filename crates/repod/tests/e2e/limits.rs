@@ -39,7 +39,8 @@ impl Group {
         let mut tree = vec![leader];
         while let Some(pid) = tree.pop() {
             tree.extend(proc::children(pid));
-            self.write("cgroup.procs", pid.into());
+            let moved = fs_err::write(self.0.join("cgroup.procs"), pid.to_string());
+            assert!(moved.is_ok() || !proc::is_running(pid), "{moved:?}");
         }
     }
 }
