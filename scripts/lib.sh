@@ -14,7 +14,8 @@ ZOD_VERSION=4.6.7
 GUNICORN_VERSION=27.0.1
 GUNICORN_SHA256=b1514965361c8b7e8107a80aa2a92636878df1ccfac6dd204a676426e04d9e3e
 
-# The project's own folder of fetched tools; nothing outside it is installed or changed, but for tmux and PostgreSQL.
+# The project's own folder of fetched tools; nothing outside it is installed or changed, but for tmux, PostgreSQL and
+# Chromium.
 TOOLS="${REPOD_TOOLS:-$PROJECT/.tools}"
 
 die() { printf 'error: %s\n' "$1" >&2; [ -z "${2:-}" ] || printf 'hint: %s\n' "$2" >&2; exit 1; }
@@ -166,6 +167,49 @@ fetch_acp_sdk() {
   export REPOD_ACP_SDK="$dir/node_modules"
 }
 
+# Installed where that can be done without asking. REPOD_CHROMIUM names another Chromium or Chrome.
+need_chromium() {
+  local found
+  if [ -z "${REPOD_CHROMIUM:-}" ]; then
+    for found in chromium chromium-browser google-chrome; do
+      command -v "$found" >/dev/null 2>&1 && { REPOD_CHROMIUM=$(command -v "$found"); break; }
+    done
+  fi
+  if [ -z "${REPOD_CHROMIUM:-}" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    say "installing Chromium with apt-get: the dashboard is tested in a real browser ..."
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+      chromium fonts-dejavu-core; } >/dev/null 2>&1 || true
+    REPOD_CHROMIUM=$(command -v chromium 2>/dev/null || true)
+  fi
+  [ -x "${REPOD_CHROMIUM:-}" ] || die "Chromium is missing: the dashboard is tested in a real browser" \
+    "apt-get install chromium, or set REPOD_CHROMIUM to a Chromium or Chrome you have"
+  export REPOD_CHROMIUM
+}
+
+# Fetches what the dashboard is built and tested with from npm, as its lockfile says.
+fetch_web() {
+  local dir="$PROJECT/web" stamp
+  stamp="$dir/node_modules/.repod-lock"
+  if ! cmp -s "$dir/package-lock.json" "$stamp"; then
+    need_npm
+    say "fetching the dashboard's packages from npm (once) ..."
+    npm ci --prefix "$dir" --loglevel=error >&2 || die "npm could not fetch the packages of web/" "is the npm registry reachable?"
+    cp "$dir/package-lock.json" "$stamp"
+  fi
+}
+
+# The built dashboard is checked in, so that building repod needs no Node; it must be what its sources make.
+check_web() {
+  local built
+  built=$(mktemp -d)
+  node "$PROJECT/web/build.js" "$built" >/dev/null
+  if ! diff -rq "$PROJECT/web/dist" "$built" >&2; then
+    rm -r "$built"
+    die "web/dist is not what web/src makes" "npm run --prefix web build, and commit web/dist"
+  fi
+  rm -r "$built"
+}
+
 # Fetches the HTTP parser tests of a peer (gunicorn's, in its source package on PyPI), once; for tests only.
 fetch_http_cases() {
   local dir="$TOOLS/gunicorn-$GUNICORN_VERSION"
@@ -215,7 +259,7 @@ build_release() {
   need_rust
   local target="${CARGO_TARGET_DIR:-$PROJECT/target}" newer
   local binary="$target/release/repod"
-  newer=$(cd "$PROJECT" && find Cargo.toml Cargo.lock rust-toolchain.toml crates plugin \
+  newer=$(cd "$PROJECT" && find Cargo.toml Cargo.lock rust-toolchain.toml crates plugin web/dist \
     -type f -newer "$binary" -print -quit 2>/dev/null || echo yes)
   if [ ! -x "$binary" ] || [ -n "$newer" ]; then
     say "building repod (release) ..."

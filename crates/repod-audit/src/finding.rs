@@ -5,8 +5,9 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = AuditSeverity)]
 pub enum Severity {
     /// Data is lost, work is overwritten, or somebody else can get in.
     Error,
@@ -28,13 +29,15 @@ impl Severity {
 }
 
 /// One thing that proves a finding. Never the value of a secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
+#[schema(as = AuditEvidence)]
 pub struct Evidence {
     /// The process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
     /// The file or directory.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub path: Option<PathBuf>,
     /// The TCP port.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,7 +95,8 @@ impl Evidence {
 }
 
 /// One fault.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = AuditFinding)]
 pub struct Finding {
     /// The rule's id; it never comes to mean something else.
     pub id: &'static str,
@@ -124,7 +128,8 @@ impl Finding {
 }
 
 /// One rule that was gone through.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = AuditChecked)]
 pub struct Checked {
     /// The rule.
     pub id: &'static str,
@@ -133,7 +138,8 @@ pub struct Checked {
 }
 
 /// All that an audit says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = AuditReport)]
 pub struct Report {
     /// The faults, the worst first.
     pub findings: Vec<Finding>,

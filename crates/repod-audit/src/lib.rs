@@ -9,13 +9,15 @@
 mod catalogue;
 mod finding;
 pub mod fix;
+mod look;
 pub mod read;
 pub mod rules;
 pub mod sarif;
 mod snapshot;
 
 pub use catalogue::{RULES, Rule};
-pub use finding::{Evidence, Finding, Report, Severity};
+pub use finding::{Checked, Evidence, Finding, Report, Severity};
+pub use look::look;
 pub use snapshot::{
     Backend, Checkout, Database, Homes, Inotify, Library, Loose, Machine, Process, Record, Role,
     Snapshot, Turn, Unreadable,

@@ -13,7 +13,7 @@ use repod_proto::{
     HistoryReport, Home, LeaseHeld, LeaseHoldRequest, LeaseInfo, LeaseReleaseReport,
     LeaseReleaseRequest, REQUEST_ID_HEADER, REQUEST_ID_VARIABLE, RepoStatus, RepoSummary,
     RequestId, RequestIdError, RestartRequest, ShutdownReport, ShutdownRequest, StopReport,
-    StopRequest, StreamItem,
+    StopRequest, StreamItem, WebOpened,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -127,6 +127,14 @@ impl Client {
             }
         }
         Err(garbled("the answer ended early"))
+    }
+
+    /// Have the dashboard served, and get a link to it.
+    ///
+    /// # Errors
+    /// When the daemon can't be reached, or no port can be had.
+    pub async fn web(&self) -> Result<WebOpened, ApiError> {
+        self.call(Method::POST, "/v1/web", &serde_json::json!({})).await
     }
 
     /// Every repo of the home.

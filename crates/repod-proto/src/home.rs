@@ -58,6 +58,16 @@ impl Home {
         self.dir.join("metrics.token")
     }
 
+    /// The port of the dashboard, one decimal number.
+    pub fn web_port(&self) -> PathBuf {
+        self.dir.join("web.port")
+    }
+
+    /// A page that leads a browser to the dashboard without an argument that others could read.
+    pub fn web_page(&self) -> PathBuf {
+        self.dir.join("web.html")
+    }
+
     /// The parent of every repo's directory.
     pub fn repos(&self) -> PathBuf {
         self.dir.join("repos")

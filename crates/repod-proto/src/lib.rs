@@ -16,6 +16,7 @@ mod memory;
 mod request_id;
 mod route;
 mod session;
+mod web;
 
 pub use activity::{Activity, Doing, RepoActivity, SessionActivity, ToolActivity};
 pub use agent::AgentEvent;
@@ -46,6 +47,7 @@ pub use session::{
     SessionQuery, SessionRequest, SessionStatus, SessionsQuery, TurnBegun, TurnFile, TurnInfo,
     TurnLine, TurnRequest,
 };
+pub use web::{MemoryHistory, MemoryQuery, WebOpened};
 
 /// Version of the socket API, the first segment of every path.
 pub const API_VERSION: &str = "v1";

@@ -322,6 +322,17 @@ kept as `ejected.db`. If repod starts this repository again, it begins anew with
     /// What is wrong with the OpenCode processes of this user; looks, and changes nothing
     #[command(after_help = audit::HELP)]
     Audit(AuditArgs),
+    /// The dashboard: print its link, which is good for one login
+    #[command(after_help = "\
+It is served by the daemon on 127.0.0.1 from the first time it is asked for, on a port that stays the same. The
+link carries its secret behind the `#`, where a browser keeps it to itself. docs/web.md has the rest.")]
+    Web {
+        /// Open it in a browser
+        #[arg(long)]
+        open: bool,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Clear stale registry entries and left-over processes; never touches a repository
     Gc {
         /// Say what would be cleared, and leave it

@@ -3,6 +3,7 @@
 
 mod acp;
 mod api;
+mod audit;
 mod backend;
 mod capability;
 mod cli;
@@ -28,6 +29,7 @@ mod sessions;
 mod settings;
 mod shim;
 mod tally;
+mod web;
 
 use clap::Parser;
 use repod_proto::exit;

@@ -7,13 +7,16 @@ mod listener;
 mod request;
 mod route;
 mod sessions;
+mod web;
 
+pub(crate) use answer::{Body as JsonBody, Failure};
 pub(crate) use listener::{Peer, PeerListener};
 pub(crate) use request::Calls;
+pub(crate) use web::dashboard;
 
 use crate::daemon::Daemon;
 use crate::ops;
-use answer::{Body, Failure, Query};
+use answer::{Body, Query};
 use axum::Json;
 use axum::Router;
 use axum::extract::{Request, State};
@@ -47,6 +50,7 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/lease/release", post(release))
         .merge(route::router())
         .merge(sessions::router())
+        .merge(web::router())
         .route("/v1/gc", post(gc))
         .merge(guard::router())
         .route("/v1/shutdown", post(shutdown))
@@ -222,7 +226,10 @@ async fn metrics(State(daemon): App) -> Result<Response, Failure> {
         sessions::close,
         sessions::answer,
         sessions::instances,
-        sessions::dispose
+        sessions::dispose,
+        web::web,
+        web::memory,
+        web::audit
     ),
     components(schemas(repod_proto::StreamItem, repod_proto::TurnLine)),
     info(

@@ -4,17 +4,13 @@ use super::{Outcome, absolute, client};
 use crate::cli::AuditArgs;
 use crate::output;
 use crate::registry::Record;
-use crate::settings::Settings;
-use repod_audit::read::{self, Sources};
-use repod_audit::{Evidence, Finding, Report, Severity, Snapshot, rules, sarif};
-use repod_opencode::Binary;
+use repod_audit::read::Sources;
+use repod_audit::{Evidence, Finding, Report, Severity, Snapshot, look, sarif};
 use repod_proto::{ApiError, BackendState, GcRequest, Home, RepoId, exit};
 use repod_supervisor::files::LockFile;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long a doubtful finding is given to turn out to be a passing state.
-const SECOND_LOOK: Duration = Duration::from_millis(150);
 /// How often `--watch` looks.
 const AGAIN: Duration = Duration::from_secs(5);
 /// Pieces of evidence shown to a person; `--json` has all of them.
@@ -22,19 +18,15 @@ const SHOWN: usize = 12;
 
 pub(crate) async fn run(args: AuditArgs) -> Outcome {
     let home = client(true)?.home().clone();
-    let settings = Settings::load(&home.settings());
-    let nofile = settings.as_ref().map_or(Settings::default().limits.nofile, |s| s.limits.nofile);
     let only = args
         .paths
         .iter()
         .map(|path| absolute(path).map(PathBuf::from))
         .collect::<Result<_, _>>()?;
-    let mut sources = Sources::here(home.dir().to_owned(), only, nofile);
-    let opencode = settings.as_ref().ok().and_then(|s| s.backend.opencode.as_deref());
-    sources.installed = installed(opencode);
+    let (mut sources, error) = crate::audit::sources(&home, only);
     sources.deep = args.deep;
     sources.sysctl.clone_from(&args.sysctl);
-    if let Err(error) = settings {
+    if let Some(error) = error {
         output::warn(&error.message);
     }
     let (mut snapshot, mut report) = look(&sources).await;
@@ -53,13 +45,6 @@ pub(crate) async fn run(args: AuditArgs) -> Outcome {
     Ok(if report.findings.is_empty() { exit::OK } else { exit::FINDINGS })
 }
 
-/// What a backend would be started with, as far as its files tell.
-fn installed(setting: Option<&Path>) -> Option<(PathBuf, String)> {
-    let path = Binary::find(setting, &std::env::vars_os().collect()).ok()?;
-    let version = Binary::told_version(&path)?.to_string();
-    Some((path, version))
-}
-
 /// Prints again whenever it has changed, until it is interrupted.
 async fn watch(args: &AuditArgs, sources: &Sources, mut last: Report) -> Outcome {
     loop {
@@ -73,19 +58,6 @@ async fn watch(args: &AuditArgs, sources: &Sources, mut last: Report) -> Outcome
             last = report;
         }
     }
-}
-
-/// One look, and where it found what may pass by itself, a second one.
-async fn look(sources: &Sources) -> (Snapshot, Report) {
-    let snapshot = read::snapshot(sources).await;
-    let report = rules::judge(&snapshot);
-    if !rules::is_doubtful(&report) {
-        return (snapshot, report);
-    }
-    tokio::time::sleep(SECOND_LOOK).await;
-    let snapshot = read::snapshot(sources).await;
-    let report = rules::confirmed(&report, rules::judge(&snapshot));
-    (snapshot, report)
 }
 
 async fn fix(home: &Home, snapshot: &Snapshot, sources: &Sources) -> Vec<String> {

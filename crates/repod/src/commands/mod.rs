@@ -29,6 +29,7 @@ mod stop;
 mod top;
 mod up;
 mod version;
+mod web;
 
 pub(crate) use acp::run as acp;
 pub(crate) use attach::run as attach;
@@ -103,6 +104,7 @@ pub(crate) fn dispatch(cli: Cli) -> u8 {
             (false, Ok(exit::OK))
         }
         Command::Routed => (false, routed::run()),
+        Command::Web { open, output } => (output.json, on_runtime(web::run(open, output))),
         Command::Version { json } => (json, on_runtime(version::run(json))),
     };
     outcome.unwrap_or_else(|error| {

@@ -20,10 +20,11 @@ use crate::gateway::Gateway;
 use crate::keeper::Keeper;
 use crate::memory::{self, Memory};
 use crate::metrics;
-use crate::ops::{Ensures, Locator};
+use crate::ops::{Audits, Ensures, Locator};
 use crate::router::Router;
 use crate::sessions::{Around, Sessions};
 use crate::settings::Settings;
+use crate::web::Web;
 use birth::{Birth, Mode};
 use repod_proto::{ApiError, DaemonInfo, ErrorCode, Home, REPOD_VERSION, exit};
 use repod_supervisor::files::LockFile;
@@ -52,6 +53,8 @@ pub(crate) struct Daemon {
     pub(crate) memory: Memory,
     pub(crate) ensures: Ensures,
     pub(crate) calls: Calls,
+    pub(crate) audits: Audits,
+    pub(crate) web: Web,
     nofile: u64,
     started_at: String,
     ending: watch::Sender<bool>,
@@ -140,6 +143,8 @@ fn live(birth: &Birth) -> Result<(), ApiError> {
         memory: Memory::default(),
         ensures: Ensures::default(),
         calls: Calls::default(),
+        audits: Audits::default(),
+        web: Web::default(),
         nofile: nofile.soft,
         started_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         ending: watch::Sender::new(false),

@@ -69,7 +69,7 @@ pub(super) fn asks_for_loopback<B>(request: &Request<B>) -> bool {
 }
 
 /// `127.0.0.1`, `localhost` or `[::1]`, with or without a port.
-pub(super) fn is_loopback(authority: &str) -> bool {
+pub(crate) fn is_loopback(authority: &str) -> bool {
     let (host, port) = match authority.rfind(':') {
         Some(colon) if !authority[colon..].contains(']') => {
             (&authority[..colon], Some(&authority[colon + 1..]))

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 const ROOM_LIMIT: Duration = Duration::from_secs(1);
 
 /// The connections of one endpoint.
-pub(super) struct Guests {
+pub(crate) struct Guests {
     limits: Limits,
     book: Mutex<Book>,
     left: Notify,
@@ -42,7 +42,7 @@ struct Known {
 }
 
 /// One connection's place, until it is dropped.
-pub(super) struct Guest {
+pub(crate) struct Guest {
     guests: Arc<Guests>,
     id: u64,
     leave: Arc<Notify>,
@@ -50,20 +50,20 @@ pub(super) struct Guest {
 
 /// How a connection should end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Leave {
+pub(crate) enum Leave {
     Now,
     /// When the request it serves has been answered.
     WhenDone,
 }
 
 impl Guests {
-    pub(super) fn new(limits: Limits) -> Arc<Self> {
+    pub(crate) fn new(limits: Limits) -> Arc<Self> {
         let (book, left) = (Mutex::default(), Notify::new());
         Arc::new(Self { limits, book, left })
     }
 
     /// A place for a new connection, as soon as there is one.
-    pub(super) async fn admit(self: &Arc<Self>) -> Guest {
+    pub(crate) async fn admit(self: &Arc<Self>) -> Guest {
         loop {
             let left = self.left.notified();
             match self.try_admit() {
@@ -93,7 +93,7 @@ impl Guests {
     }
 
     /// Connections there are: strangers, and the others.
-    pub(super) fn count(&self) -> (usize, usize) {
+    pub(crate) fn count(&self) -> (usize, usize) {
         let book = self.book();
         (book.strangers.len(), book.known.len())
     }
@@ -105,7 +105,7 @@ impl Guests {
 
 impl Guest {
     /// It has shown the secret: whether there is a place for it.
-    pub(super) async fn introduce(&self) -> bool {
+    pub(crate) async fn introduce(&self) -> bool {
         let deadline = Instant::now() + ROOM_LIMIT;
         loop {
             let left = self.guests.left.notified();
@@ -145,12 +145,12 @@ impl Guest {
         Some(true)
     }
 
-    pub(super) fn is_stranger(&self) -> bool {
+    pub(crate) fn is_stranger(&self) -> bool {
         !self.guests.book().known.contains_key(&self.id)
     }
 
     /// Returns when its place is needed.
-    pub(super) async fn told_to_leave(&self) -> Leave {
+    pub(crate) async fn told_to_leave(&self) -> Leave {
         self.leave.notified().await;
         if self.is_stranger() { Leave::Now } else { Leave::WhenDone }
     }

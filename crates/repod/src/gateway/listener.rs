@@ -40,21 +40,21 @@ pub(super) const HEAD_MAX: usize = 64 * 1024;
 
 /// How much a client is let do, and for how long.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// Connections that have not shown the secret; a further one takes the place of the oldest,
     /// or waits until that has had so long to show it.
-    pub(super) strangers: usize,
-    pub(super) newcomer: Duration,
+    pub(crate) strangers: usize,
+    pub(crate) newcomer: Duration,
     /// Connections that have; see `guests` for what happens to a further one.
-    pub(super) known: usize,
+    pub(crate) known: usize,
     /// How long a connection may take until its first request is let in.
-    pub(super) introduction: Duration,
+    pub(crate) introduction: Duration,
     /// How long the head of a later request may take, and the wait for it.
-    pub(super) head: Duration,
+    pub(crate) head: Duration,
     /// How long nothing of a body may come.
-    pub(super) body: Duration,
+    pub(crate) body: Duration,
     /// How long a client may take nothing of its answer. Long: somebody may have stopped a terminal.
-    pub(super) answer: Duration,
+    pub(crate) answer: Duration,
 }
 
 impl Default for Limits {
@@ -83,6 +83,13 @@ pub(crate) struct Door {
     pub(crate) port: u16,
     /// What clients should know of it.
     pub(crate) warning: Option<String>,
+}
+
+impl Door {
+    /// For those who serve something of their own there.
+    pub(crate) fn into_listener(self) -> TcpListener {
+        self.listener
+    }
 }
 
 /// Until when a port that is taken is waited for. One for a whole daemon's birth.

@@ -31,9 +31,13 @@ mod tests;
 mod upgrade;
 mod upstream;
 
+pub(crate) use authorise::is_loopback;
 pub(crate) use figures::Figures;
+pub(crate) use guests::{Guest, Guests, Leave};
 pub(crate) use hold::Waited;
-pub(crate) use listener::{Door, Patience, open};
+pub(crate) use listener::{Door, Limits, Patience, open};
+pub(crate) use patient::Patient;
+pub(crate) use peer::Peer;
 pub(crate) use refuse::Reason;
 pub(crate) use scrape::Scrape;
 
@@ -45,12 +49,11 @@ use crate::tally::Timings;
 use body::GateBody;
 use cors::Cors;
 use forward::Broken;
-use guests::Guests;
 use handles::{Closed, Handles};
 use hold::Held;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
-use listener::{Limits, Visitor};
+use listener::Visitor;
 use patient::Arriving;
 use refuse::{Refusal, Refusals};
 use repod_proto::RequestId;

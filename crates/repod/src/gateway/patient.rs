@@ -39,13 +39,13 @@ impl Stall {
 }
 
 /// A connection whose client must take what it is sent.
-pub(super) struct Patient<T> {
+pub(crate) struct Patient<T> {
     io: T,
     stall: Stall,
 }
 
 impl<T> Patient<T> {
-    pub(super) fn new(io: T, limit: Duration) -> Self {
+    pub(crate) fn new(io: T, limit: Duration) -> Self {
         Self { io, stall: Stall::new(limit) }
     }
 }

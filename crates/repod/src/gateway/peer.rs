@@ -19,7 +19,7 @@ const INODE_AT: usize = HEADER + 68;
 
 /// Who connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Peer {
+pub(crate) enum Peer {
     /// The user this daemon runs as.
     Ours,
     /// Certainly somebody else.
@@ -30,7 +30,7 @@ pub(super) enum Peer {
 
 impl Peer {
     /// Looks it up: the socket whose local address is `client` and that is connected to `server`.
-    pub(super) async fn of(client: SocketAddr, server: SocketAddr) -> Self {
+    pub(crate) async fn of(client: SocketAddr, server: SocketAddr) -> Self {
         let (SocketAddr::V4(client), SocketAddr::V4(server)) = (client, server) else {
             return Self::Unknown;
         };

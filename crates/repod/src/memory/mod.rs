@@ -4,7 +4,10 @@
 //! One pass over `/proc` serves all of them, on a thread that may block. Who wants to know (the
 //! status, the metrics, the keeper) reads the last answer and measures nothing.
 
+mod past;
 mod trend;
+
+pub(crate) use past::{after, thinned};
 
 use crate::daemon::Daemon;
 use jiff::Timestamp;

@@ -1,6 +1,7 @@
 //! The operations, one verb a file, without HTTP types. API and gateway reach everything from here.
 
 mod activity;
+mod audit;
 mod ensure;
 mod gc;
 pub(crate) mod guard;
@@ -8,6 +9,7 @@ mod hibernate;
 mod history;
 mod leases;
 mod locate;
+mod memory;
 mod ps;
 mod restart;
 pub(crate) mod route;
@@ -15,19 +17,23 @@ pub(crate) mod sessions;
 mod shutdown;
 mod status;
 mod stop;
+mod web;
 
 pub(crate) use activity::activity;
+pub(crate) use audit::{Audits, audit};
 pub(crate) use ensure::{Ensures, ensure, ensure_stream};
 pub(crate) use gc::gc;
 pub(crate) use hibernate::hibernate;
 pub(crate) use history::{adopt, eject};
 pub(crate) use leases::{hold, leases, release};
 pub(crate) use locate::Locator;
+pub(crate) use memory::memory;
 pub(crate) use ps::ps;
 pub(crate) use restart::restart;
 pub(crate) use shutdown::shutdown;
 pub(crate) use status::status;
 pub(crate) use stop::{stop, stop_all};
+pub(crate) use web::web;
 
 use crate::backend::RepoHandle;
 use crate::daemon::Daemon;

@@ -33,6 +33,7 @@ mod stop;
 mod top;
 mod tui;
 mod unguarded;
+mod web;
 
 use repod_client::{Client, StartPolicy};
 use repod_proto::{Endpoint, RepoStatus, RepoSummary};
