@@ -24,7 +24,7 @@ mod without {
 #[cfg(feature = "otel")]
 mod with {
     use opentelemetry::trace::TracerProvider as _;
-    use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
+    use opentelemetry_otlp::SpanExporter;
     use opentelemetry_sdk::Resource;
     use opentelemetry_sdk::trace::SdkTracerProvider;
     use repod_proto::REPOD_VERSION;
