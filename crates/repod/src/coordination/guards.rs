@@ -48,8 +48,6 @@ impl Guards {
         let coming = async {
             loop {
                 let came = self.0.came.notified();
-                tokio::pin!(came);
-                came.as_mut().enable();
                 if self.is_there(repo, generation, directory) {
                     return;
                 }
