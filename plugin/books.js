@@ -18,14 +18,26 @@ function callBook() {
   const held = new Map()
   const key = (session, call) => `${session} ${call}`
   const find = (session, call) => calls.get(key(session, call))
+  const of = (session) => [...calls.values()].filter((entry) => entry.session === session)
 
   function open(session, call, tool, what) {
     if (find(session, call)) {
       throw new Refusal("another call with the same id is still running, so this one was not done. Call it again.")
     }
-    const entry = { session, call, tool, what, granted: false, over: false, leases: [], stop: new AbortController() }
+    const before = of(session).at(-1)
+    const entry = { session, call, tool, what, before, granted: false, over: false, leases: [], stop: new AbortController() }
+    entry.asked = new Promise((resolve) => (entry.isAsked = resolve))
     calls.set(key(session, call), entry)
     return entry
+  }
+
+  /** Waits until the call that its session made just before has been asked for; its name, while it waits. */
+  async function inOrder(entry) {
+    const { before } = entry
+    entry.before = undefined
+    await before?.asked
+    entry.isAsked()
+    return before && !before.granted && !before.over ? before.call : undefined
   }
 
   function grant(entry, { lease, leases, foreign }, { root, title }) {
@@ -43,6 +55,7 @@ function callBook() {
   function close(entry) {
     if (entry.over) return false
     entry.over = true
+    entry.isAsked()
     calls.delete(key(entry.session, entry.call))
     return true
   }
@@ -65,10 +78,9 @@ function callBook() {
     for (const [name, lease] of held) if (lease.root === root) held.delete(name)
   }
 
-  const of = (session) => [...calls.values()].filter((entry) => entry.session === session)
   const hasLease = (root) => [...held.values()].some((lease) => lease.root === root)
   return {
-    ...{ open, grant, close, find, of, isInsideGranted, hasLease, dropLeases },
+    ...{ open, inOrder, grant, close, find, of, isInsideGranted, hasLease, dropLeases },
     all: () => [...calls.values()],
     held: holdings,
   }

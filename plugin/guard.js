@@ -31,7 +31,8 @@ function writeGuard({ client, directory, worktree }, settings) {
     try {
       const owner = await sessions.rootOf(session)
       if (!(await alive.isWanted(session, call))) throw new Refusal(ABORTED)
-      const body = { session, ...owner, call, tool, args: needed }
+      const after = await book.inOrder(entry)
+      const body = { session, ...owner, call, after, tool, args: needed }
       const leave = await daemon.ask(body, entry.stop.signal)
       if (entry.over) throw new Refusal(ABORTED)
       book.grant(entry, leave, owner)

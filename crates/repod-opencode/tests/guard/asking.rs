@@ -3,7 +3,7 @@
 use crate::daemon::{Policy, TOKEN};
 use crate::{BOUND, Guarded};
 use repod_testkit::{PATCH_MODEL, Permissions, Prompt, Script, ToolCall, patch_add};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_that_can_write_ask_and_report() {
@@ -97,6 +97,15 @@ async fn parallel_calls_ask_at_once(guarded: &Guarded) {
     oc.start_turn(&session, Script::new().tools(calls).text("done")).await.unwrap();
     daemon.wait_for("ask", 3).await;
     assert!(!repo.join("p0").exists());
+    // Each names the one before it, in the order of the model.
+    let asks = daemon.all("ask");
+    let of = |n: usize| {
+        let ends = format!("/p{n}");
+        let its = |ask: &&Value| ask["args"]["filePath"].as_str().unwrap().ends_with(&ends);
+        asks.iter().find(its).unwrap()
+    };
+    assert_eq!(of(0).get("after"), None);
+    assert_eq!([&of(1)["after"], &of(2)["after"]], [&of(0)["call"], &of(1)["call"]]);
     daemon.set(Policy::Lease(1));
     oc.wait_idle(&session, repo, BOUND).await;
     assert!((0..3).all(|n| repo.join(format!("p{n}")).exists()));

@@ -50,6 +50,8 @@ struct Ask {
     #[serde(default)]
     title: String,
     call: String,
+    /// The call of the same session made just before, when it was not answered yet.
+    after: Option<String>,
     tool: String,
     #[serde(default)]
     args: Args,
@@ -188,6 +190,7 @@ fn call(handle: &RepoHandle, generation: Generation, ask: Ask) -> GuardedCall {
             title: ask.title,
         },
         call: ask.call,
+        after: ask.after,
         tool: ask.tool,
         command: ask.args.command,
         workdir: ask.args.workdir,

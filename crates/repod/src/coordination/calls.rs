@@ -4,12 +4,16 @@
 use super::footprint::{At, Footprint, footprint};
 use super::policy;
 use super::{
-    Ask, CallId, Coordination, Granted, Hold, Kind, LeaseKey, OwnerId, Party, Wait, words,
+    Ask, CallId, Coordination, Granted, Hold, Kind, LeaseKey, OnItsWay, OwnerId, Party, Wait, words,
 };
 use crate::ops::Locator;
 use crate::settings::{Conflict, Policy};
 use repod_proto::{ApiError, Generation, RepoId};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a call waits for the one before it to come in line: it may be lost, and is then asked again.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Who calls.
 #[derive(Clone, Debug)]
@@ -29,6 +33,8 @@ pub(crate) struct Caller {
 pub(crate) struct GuardedCall {
     pub(crate) caller: Caller,
     pub(crate) call: String,
+    /// The call its session made just before, if that may not be in line yet.
+    pub(crate) after: Option<String>,
     pub(crate) tool: String,
     pub(crate) command: Option<String>,
     pub(crate) workdir: Option<String>,
@@ -69,11 +75,18 @@ impl Coordination {
         locator: &Locator,
         call: &GuardedCall,
     ) -> Result<Verdict, ApiError> {
+        let on_its_way = self.0.order.comes(call.caller.id(&call.call));
         let footprint = footprint(&At { locator, coordination: self }, call).await?;
         if footprint.places.is_empty() {
             return Ok(Verdict::Free);
         }
         policy::check(self.policy(), call, &footprint)?;
+        if let Some(before) = &call.after {
+            let before = call.caller.id(before);
+            if !self.0.order.after(&before, PATIENCE).await {
+                tracing::debug!(call = %before.0, "the call before did not come");
+            }
+        }
         let wanted = Wanted {
             call: call.caller.id(&call.call),
             party: call.caller.party(),
@@ -81,6 +94,7 @@ impl Coordination {
             hold: Hold::Turn,
             wait: wait(self.policy()),
             kind: if call.tool == "bash" { Kind::LongRunning } else { Kind::Ordinary },
+            on_its_way: Some(on_its_way),
         };
         let mut granted = self.take(&footprint.branches(), wanted, true).await?;
         let leases = granted.iter().filter_map(|granted| granted.lease.clone()).collect();
@@ -97,7 +111,7 @@ impl Coordination {
     pub(crate) async fn take(
         &self,
         branches: &[(LeaseKey, String)],
-        wanted: Wanted,
+        mut wanted: Wanted,
         ticket: bool,
     ) -> Result<Vec<Granted>, ApiError> {
         let mut granted = Vec::new();
@@ -109,7 +123,7 @@ impl Coordination {
                 true => wanted.call.clone(),
                 false => CallId(format!("{}+{at}", wanted.call.0)),
             };
-            let asked = self.ask(Ask {
+            let ask = Ask {
                 call,
                 party: wanted.party.clone(),
                 key: key.clone(),
@@ -118,8 +132,8 @@ impl Coordination {
                 hold: wanted.hold,
                 wait: wanted.wait,
                 kind: wanted.kind,
-            });
-            granted.push(asked.await?);
+            };
+            granted.push(self.ask(ask, wanted.on_its_way.take()).await?);
         }
         Ok(granted)
     }
@@ -135,6 +149,8 @@ pub(crate) struct Wanted {
     pub(crate) hold: Hold,
     pub(crate) wait: Wait,
     pub(crate) kind: Kind,
+    /// Given up when the first of them is asked for.
+    pub(crate) on_its_way: Option<OnItsWay>,
 }
 
 /// What a write does while another has its branch.

@@ -43,12 +43,14 @@ impl Line {
     }
 
     /// Asks for a lease and a ticket, and waits for them. A caller who leaves is taken out of line.
-    pub(super) async fn ask(&self, ask: Ask) -> Result<Granted, ApiError> {
+    /// `on_its_way` is dropped when the call is in line.
+    pub(super) async fn ask(&self, ask: Ask, on_its_way: impl Send) -> Result<Granted, ApiError> {
         let asker = Arc::new(Asker::default());
         let call = Some((ask.call.clone(), Arc::clone(&asker)));
         let mut asked = Granted { line: self.clone(), call, lease: None };
         let (reply, answer) = oneshot::channel();
         self.say(Word::Ask(Box::new(ask), asker, reply)).await?;
+        drop(on_its_way);
         match answer.await {
             Ok(Answer::Granted { key, fence }) => {
                 asked.lease = Some((key, fence));

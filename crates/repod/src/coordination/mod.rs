@@ -20,6 +20,7 @@ mod guarded;
 mod guards;
 mod line;
 mod lock;
+mod order;
 mod policy;
 mod watch;
 
@@ -32,6 +33,7 @@ pub(crate) use footprint::{Footprint, branch_of, directory_of};
 pub(crate) use guarded::Guarded;
 pub(crate) use guards::Presence;
 pub(crate) use line::Granted;
+pub(crate) use order::OnItsWay;
 pub(crate) use repod_coordination::lease::{
     Ask, CallId, Event, Hold, Kind, LeaseKey, OwnerId, Party, Restored, RestoredCall, Wait, words,
 };
@@ -43,6 +45,7 @@ use desk::Desk;
 use ground::House;
 use guards::Guards;
 use line::Line;
+use order::Order;
 use repod_coordination::lease::Limits;
 use repod_proto::{ApiError, Home, LeaseInfo, RepoId};
 use std::collections::HashMap;
@@ -67,6 +70,7 @@ struct Inner {
     repos: Mutex<HashMap<RepoId, WeakHandle>>,
     policy: Policy,
     counts: Counts,
+    order: Order,
     /// Before this nothing is granted.
     opens: Mutex<Instant>,
 }
@@ -81,6 +85,7 @@ impl Coordination {
             repos: Mutex::default(),
             policy,
             counts: Counts::default(),
+            order: Order::default(),
             opens: Mutex::new(Instant::now()),
         });
         let house = House::new(home.clone(), Arc::downgrade(&inner));
@@ -119,11 +124,15 @@ impl Coordination {
     }
 
     /// Asks for a lease and a ticket, and waits for them. A caller who leaves is taken out of line.
-    pub(crate) async fn ask(&self, ask: Ask) -> Result<Granted, ApiError> {
+    pub(crate) async fn ask(
+        &self,
+        ask: Ask,
+        on_its_way: Option<OnItsWay>,
+    ) -> Result<Granted, ApiError> {
         let opens = *self.0.opens.lock().unwrap_or_else(PoisonError::into_inner);
         let asked = self.0.counts.asked(ask.worktree.is_some());
         tokio::time::sleep_until(opens).await;
-        let answered = self.0.line.ask(ask).await;
+        let answered = self.0.line.ask(ask, on_its_way).await;
         asked.answered(&answered);
         answered
     }

@@ -142,7 +142,7 @@ async fn lease(
         wait: wait(gateway.coordination.policy()),
         kind: Kind::LongRunning,
     };
-    gateway.coordination.ask(ask).await.map(Some).map_err(Refusal::write)
+    gateway.coordination.ask(ask, None).await.map(Some).map_err(Refusal::write)
 }
 
 impl Refusal {

@@ -30,7 +30,7 @@ pub(crate) async fn hold(
         generation: Generation::default(),
         pid: request.pid,
     };
-    let granted = daemon.coordination.ask(Ask {
+    let ask = Ask {
         call: CallId(name),
         party,
         key,
@@ -43,8 +43,8 @@ pub(crate) async fn hold(
             None => wait(daemon.coordination.policy()),
         },
         kind: Kind::Ordinary,
-    });
-    let granted = granted.await?;
+    };
+    let granted = daemon.coordination.ask(ask, None).await?;
     let Some((key, fence)) = granted.lease.clone() else {
         return Err(ApiError::new(ErrorCode::Internal, "granted without a lease"));
     };

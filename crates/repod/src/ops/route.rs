@@ -147,6 +147,7 @@ async fn run(
             None => wait(daemon.coordination.policy()),
         },
         kind: CallKind::Ordinary,
+        on_its_way: None,
     };
     let router = daemon.router.clone();
     if let Some(done) = router.settled(&name, targets.keys().next()).await? {

@@ -102,6 +102,7 @@ impl Router {
             hold: Hold::Call,
             wait: Wait::UpTo(PATIENCE_MS),
             kind: Kind::Ordinary,
+            on_its_way: None,
         };
         let _granted = self.0.coordination.take(&branches, wanted, true).await?;
         let _alone = self.0.working.hold(id).await;

@@ -157,6 +157,7 @@ impl Router {
             hold: Hold::Turn,
             wait: wait(self.0.coordination.policy()),
             kind: Kind::Ordinary,
+            on_its_way: None,
         };
         let granted = self.leases(&mut wanted, asked).await?;
         let done = self.carry_out(plan.operation, source, wanted).await;

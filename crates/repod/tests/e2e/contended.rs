@@ -11,6 +11,9 @@ use std::time::{Duration, SystemTime};
 
 const FILES: [&str; 3] = ["a.txt", "b.txt", "c.txt"];
 const ROUNDS: usize = 10;
+const STEPS: usize = 4;
+/// In one step.
+const CALLS: usize = 6;
 
 /// Writes each file ten times, and waits in the middle of it.
 fn rounds(text: &str) -> Script {
@@ -135,6 +138,28 @@ async fn goes_on(world: &World, client: &Oc, session: &str, repo: &Path, aborted
     let turn = client.turn_in(session, script.prompt("x")).await.unwrap();
     assert_eq!(turn.succeeded().text, "next");
     assert!(!repo.join(aborted).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_calls_of_one_step_are_done_in_the_order_of_the_model() {
+    let world = world();
+    let repo = world.git_repo("web");
+    let client = oc(&ensure(&world, &repo));
+    let session = client.create_session(&repo).await.unwrap();
+    // What takes long to be understood comes before what takes none, again and again.
+    let long = "true; ".repeat(4000);
+    for step in 0..STEPS {
+        let calls = (0..CALLS).map(|n| {
+            let before = if n % 2 == 0 { long.as_str() } else { "" };
+            ToolCall::bash(format!("{before}echo {step}.{n} >>order"))
+        });
+        let turn = client.turn_in(&session, Script::new().tools(calls).text("done").prompt("x"));
+        assert_eq!(turn.await.unwrap().succeeded().tools.len(), CALLS);
+    }
+    let all = (0..STEPS).flat_map(|step| (0..CALLS).map(move |n| format!("{step}.{n}\n")));
+    let done = fs_err::read_to_string(repo.join("order")).unwrap();
+    assert_eq!(done, all.collect::<String>());
+    world.finish();
 }
 
 #[tokio::test(flavor = "multi_thread")]

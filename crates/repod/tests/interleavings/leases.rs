@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 async fn turn(yard: Yard, line: Line, who: &'static str, branch: &'static str) {
     for call in ["first", "second"] {
         let call = format!("{who}/{call}");
-        let granted = line.ask(ask(who, &call, branch, Hold::Turn)).await.ok().unwrap();
+        let granted = line.ask(ask(who, &call, branch, Hold::Turn), ()).await.ok().unwrap();
         let lease = granted.keep();
         yard.write(who, lease.as_ref()).await;
         line.tell(Event::Report { call: CallId(call) }).await;
@@ -21,7 +21,7 @@ async fn turn(yard: Yard, line: Line, who: &'static str, branch: &'static str) {
 
 /// One write for whose time alone the lease is held.
 async fn single(yard: Yard, line: Line, who: &'static str) {
-    let granted = line.ask(ask(who, who, "main", Hold::Call)).await.ok().unwrap();
+    let granted = line.ask(ask(who, who, "main", Hold::Call), ()).await.ok().unwrap();
     yard.write(who, granted.lease.as_ref()).await;
 }
 
@@ -99,7 +99,7 @@ fn a_lock_file_that_can_not_be_had_refuses_everybody_in_line() {
         all(["anna", "ben"].map(|who| {
             let line = line.clone();
             tokio::spawn(async move {
-                assert!(line.ask(ask(who, who, BROKEN, Hold::Turn)).await.is_err());
+                assert!(line.ask(ask(who, who, BROKEN, Hold::Turn), ()).await.is_err());
             })
         }))
         .await;
@@ -118,7 +118,7 @@ fn a_call_that_asks_again_is_not_ended_by_the_loss_of_its_first_connection() {
         let first = tokio::spawn({
             let line = line.clone();
             async move {
-                let asking = line.ask(ask("anna", "anna", "main", Hold::Call));
+                let asking = line.ask(ask("anna", "anna", "main", Hold::Call), ());
                 tokio::pin!(asking);
                 tokio::select! {
                     biased;
@@ -148,11 +148,11 @@ fn a_stranger_of_the_same_name_takes_nobody_s_answer() {
     check(|| async {
         let yard = Yard::default();
         let (line, desk) = yard.desk();
-        let holder = line.ask(ask("ben", "ben", "main", Hold::Call)).await.ok().unwrap();
+        let holder = line.ask(ask("ben", "ben", "main", Hold::Call), ()).await.ok().unwrap();
         let tasks = ["anna", "carl"].map(|who| {
             let (yard, line) = (yard.clone(), line.clone());
             tokio::spawn(async move {
-                let granted = line.ask(ask(who, "call", "main", Hold::Call)).await.ok();
+                let granted = line.ask(ask(who, "call", "main", Hold::Call), ()).await.ok();
                 if let Some(granted) = &granted {
                     yard.write(who, granted.lease.as_ref()).await;
                 }
