@@ -179,6 +179,12 @@ pub const RULES: &[Rule] = &[
         "`repod restart PATH` starts the installed one",
     ),
     rule(
+        "RP611",
+        Note,
+        "logins in the user's database don't reach a repository",
+        "log in again there (`repod attach PATH`): a login that was copied would end the other",
+    ),
+    rule(
         "RP701",
         Error,
         "a repository has more than one backend",
@@ -208,6 +214,12 @@ pub const RULES: &[Rule] = &[
         Error,
         "somebody else listens on the port of a backend",
         "`repod restart PATH` gives the backend another port",
+    ),
+    rule(
+        "RP707",
+        Error,
+        "a branch is held by somebody who is gone",
+        "`repod lease release PATH --branch BRANCH`, and tell us: this is a bug of repod's",
     ),
 ];
 

@@ -1,5 +1,6 @@
 //! What was seen: plain data, made by the reader, read by the rules.
 
+use repod_proto::LeaseInfo;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,8 @@ pub struct Snapshot {
     pub lock_failures: Vec<(PathBuf, String)>,
     /// What OpenCode has piled up: directory and bytes, at least.
     pub piles: Vec<(PathBuf, u64)>,
+    /// Branches that somebody may write on, as the daemon tells it.
+    pub leases: Vec<LeaseInfo>,
     /// What could not be looked at, and why.
     pub skipped: Vec<String>,
 }
@@ -174,6 +177,8 @@ pub struct Record {
     pub identity: PathBuf,
     /// Its backend, if one is on record.
     pub backend: Option<Backend>,
+    /// Logins in the user's own database that are not in the repo's: what they are called.
+    pub logged_out: Vec<String>,
 }
 
 /// A backend on record.
@@ -191,6 +196,13 @@ pub struct Backend {
     pub marker: String,
     /// The version it reported; nothing until it has.
     pub version: Option<String>,
+}
+
+impl Backend {
+    /// Which start of its repo's it is.
+    pub fn generation(&self) -> Option<u64> {
+        self.marker.split('/').nth(2)?.parse().ok()
+    }
 }
 
 /// A file that could not be understood.

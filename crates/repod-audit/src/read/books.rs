@@ -91,6 +91,7 @@ fn record(file: &Path) -> Result<Option<Record>, String> {
         root: entry.root,
         identity: entry.identity,
         backend,
+        logged_out: Vec::new(),
     }))
 }
 

@@ -75,7 +75,7 @@ async fn look(path: &Path, deep: bool, skipped: &mut Vec<String>) -> Result<Data
     Ok(database)
 }
 
-async fn open(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
+pub(super) async fn open(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
     let beside = |ending: &str| {
         let mut name = path.as_os_str().to_owned();
         name.push(ending);
@@ -85,7 +85,7 @@ async fn open(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
     options.immutable(!(beside("-wal") && beside("-shm"))).connect().await
 }
 
-fn is_damage(error: &sqlx::Error) -> bool {
+pub(super) fn is_damage(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     // SQLITE_CORRUPT and SQLITE_NOTADB, the extended codes of the first included.
     code.and_then(|code| code.parse::<u32>().ok())

@@ -7,6 +7,7 @@ mod books;
 mod checkout;
 mod database;
 pub(crate) mod leaks;
+mod logins;
 mod logs;
 mod machine;
 mod memory_groups;
@@ -80,6 +81,7 @@ pub async fn snapshot(sources: &Sources) -> Snapshot {
     piles::read(sources, &mut snapshot);
     logs::read(&mut snapshot);
     database::read(sources, &mut snapshot).await;
+    logins::read(&mut snapshot).await;
     snapshot
 }
 

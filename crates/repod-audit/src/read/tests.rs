@@ -2,7 +2,7 @@
 
 use super::{Sources, database, snapshot};
 use crate::rules::judge;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Record, Snapshot};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 use std::os::unix::fs::symlink;
@@ -199,4 +199,49 @@ async fn a_database_is_looked_into_and_nothing_changes_in_use_or_not() {
     assert!(look(&path).await.databases[0].damage.is_some());
     fs_err::write(&path, "no database").unwrap();
     assert!(look(&path).await.databases[0].damage.is_some());
+}
+
+#[tokio::test]
+async fn logins_are_compared_by_name_with_the_database_they_came_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let repo = dir.path().join("repos/web-1");
+    let (origin, own) = (dir.path().join("user.db"), repo.join("data/opencode/opencode.db"));
+    fs_err::create_dir_all(own.parent().unwrap()).unwrap();
+    let account = "CREATE TABLE account (id text, email text, url text, access_token text)";
+    let credential = "CREATE TABLE credential (id text, integration_id text, connector_id text, label text, value text)";
+    for (path, sql) in [
+        (
+            &origin,
+            format!(
+                "{account}; {credential}; INSERT INTO account VALUES ('1', 'a@x', 'u', 'secret'), ('2', 'b@x', 'u', 'secret'); \
+                 INSERT INTO credential VALUES ('1', 'git', NULL, 'work', 'secret'), ('2', NULL, NULL, 'home', 'secret')"
+            ),
+        ),
+        // An older make has no credentials.
+        (&own, format!("{account}; INSERT INTO account VALUES ('9', 'b@x', 'u', 'other')")),
+    ] {
+        let mut connection = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .connect()
+            .await
+            .unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    }
+    let look = async |state: &str| {
+        let history = serde_json::json!({ "version": 1, "state": state, "database": &origin });
+        fs_err::write(repo.join("history.json"), history.to_string()).unwrap();
+        let record = Record { file: repo.join("endpoint.json"), ..Record::default() };
+        let mut snapshot = Snapshot { records: vec![record], ..Snapshot::default() };
+        super::logins::read(&mut snapshot).await;
+        assert_eq!(snapshot.skipped, [""; 0]);
+        snapshot.records.remove(0).logged_out
+    };
+    assert_eq!(look("adopted").await, ["a@x at u", "credential home", "git work"]);
+    assert_eq!(look("ejected").await, [""; 0]);
+    fs_err::write(&own, "no database").unwrap();
+    assert_eq!(look("adopted").await.len(), 4);
+    fs_err::remove_file(&origin).unwrap();
+    assert_eq!(look("adopted").await, [""; 0]);
 }

@@ -45,7 +45,7 @@ pub fn stale(snapshot: &Snapshot) -> Vec<String> {
 }
 
 /// Rules about what may be true for a moment only: a process between two states, an entry just written.
-const FLEETING: [&str; 6] = ["RP302", "RP601", "RP602", "RP603", "RP705", "RP706"];
+const FLEETING: [&str; 7] = ["RP302", "RP601", "RP602", "RP603", "RP705", "RP706", "RP707"];
 
 /// Whether the report has a finding that a second look may not confirm.
 pub fn is_doubtful(report: &Report) -> bool {

@@ -4,7 +4,8 @@
 use super::shared;
 use super::sharing::database_of;
 use crate::finding::{Evidence, Finding};
-use crate::snapshot::{MARKER, Snapshot};
+use crate::snapshot::{Backend, MARKER, Snapshot};
+use repod_proto::LeaseInfo;
 
 pub(super) fn find(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
     let backends = snapshot.backends().map(|(process, dir)| {
@@ -34,6 +35,7 @@ pub(super) fn find(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
     }
     open_databases(snapshot, findings);
     ports(snapshot, findings);
+    leases(snapshot, findings);
 }
 
 /// A database below a repo's directory belongs to its backend, `repod.db` to the daemon.
@@ -77,4 +79,39 @@ fn ports(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
             findings.push(Finding::of("RP706", message, vec![evidence]));
         }
     }
+}
+
+/// Who holds a branch lives: a process, or a session in a backend.
+fn leases(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
+    for lease in &snapshot.leases {
+        let id = lease.repo_id.to_string();
+        let Some(record) = snapshot.records.iter().find(|record| record.repo_id == id) else {
+            continue;
+        };
+        let Some((pid, who)) = gone(snapshot, lease) else { continue };
+        let (branch, title) = (&lease.branch, &lease.owner.title);
+        let message = format!("{id}: branch `{branch}` is held for `{title}`, and {who}");
+        let evidence = pid.map_or_else(Evidence::default, Evidence::pid).at(&record.file);
+        let fence = format!("fence {}", lease.fence);
+        findings.push(Finding::of("RP707", message, vec![evidence.saying(fence)]));
+    }
+}
+
+/// How it is known that the holder is gone. Backends out of scope are not known.
+fn gone(snapshot: &Snapshot, lease: &LeaseInfo) -> Option<(Option<u32>, String)> {
+    let owner = &lease.owner;
+    if let Some(pid) = owner.pid {
+        let lives = snapshot.processes.get(&pid).is_some_and(|process| process.state != 'Z');
+        return (!lives).then(|| (Some(pid), format!("process {pid} is gone")));
+    }
+    let id = owner.repo_id.as_ref()?.to_string();
+    let record = snapshot.records.iter().find(|record| record.repo_id == id)?;
+    let of = |backend: &&Backend| backend.generation() == owner.generation.map(|it| it.0);
+    let backend = record.backend.as_ref().filter(of);
+    let lives = backend.is_some_and(|backend| {
+        let process = snapshot.processes.get(&backend.pid);
+        process.is_some_and(|it| it.start_ticks == backend.start_ticks && it.state != 'Z')
+    });
+    let pid = backend.map(|backend| backend.pid);
+    (!lives).then(|| (pid, "the backend of its session is gone".to_owned()))
 }

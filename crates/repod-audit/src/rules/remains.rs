@@ -53,6 +53,7 @@ pub(super) fn find(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
         ));
     }
     drift(snapshot, findings);
+    logins(snapshot, findings);
     strangers(snapshot, findings);
 }
 
@@ -87,6 +88,15 @@ fn drift(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
         let message = format!("{} backends are older than OpenCode {installed}", older.len());
         let evidence = older.into_iter().map(|it| of(it).at(path)).collect();
         findings.push(Finding::of("RP610", message, evidence));
+    }
+}
+
+fn logins(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
+    for record in snapshot.records.iter().filter(|record| !record.logged_out.is_empty()) {
+        let missing = record.logged_out.join(", ");
+        let message = format!("{}: {missing} must be logged in again", record.root.display());
+        let evidence = Evidence::path(&record.file).saying(missing);
+        findings.push(Finding::of("RP611", message, vec![evidence]));
     }
 }
 

@@ -90,6 +90,7 @@ fn backend(pid: u32) -> (Process, Record) {
             marker: MARK.into(),
             version: Some("1.18.33".into()),
         }),
+        logged_out: Vec::new(),
     };
     (process, record)
 }
@@ -382,4 +383,60 @@ fn backends_of_different_versions_and_those_behind_the_installed_one_are_found()
     assert_eq!(ids(&mixed), ["RP609", "RP610"]);
     assert_eq!((pids(&mixed, "RP609"), pids(&mixed, "RP610")), (vec![30, 31], vec![30]));
     assert_eq!(ids(&with(["unknown", "1.18.33"], "1.18.33")), [""; 0]);
+}
+
+#[test]
+fn a_lease_of_somebody_who_is_gone_is_found() {
+    let held = |owner: serde_json::Value| {
+        let lease = serde_json::json!({
+            "repo_id": "web-3f2a9c1b04de", "branch": "main", "fence": 7, "since": "", "state": "held",
+            "owner": owner, "waiters": [],
+        });
+        let (mut process, mut record) = backend(10);
+        let id = "web-3f2a9c1b04de";
+        let mark = format!("h/{id}/3/n");
+        process.homes.as_mut().unwrap().data.0 =
+            PathBuf::from(HOME).join(format!("repos/{id}/data/opencode"));
+        process.env.insert("REPOD_BACKEND".into(), mark.clone());
+        record.repo_id = id.into();
+        record.backend.as_mut().unwrap().marker = mark;
+        let mut snapshot = machine([process]);
+        snapshot.records.push(record);
+        snapshot.leases.push(serde_json::from_value(lease).unwrap());
+        snapshot
+    };
+    let owner = |more: serde_json::Value| {
+        let mut owner = serde_json::json!({
+            "session_id": "s", "root_session_id": "s", "title": "t", "directory": "/d", "kind": "session",
+        });
+        owner.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        owner
+    };
+    let session = |generation: u64| {
+        held(owner(serde_json::json!({ "repo_id": "web-3f2a9c1b04de", "generation": generation })))
+    };
+    let script = |pid: u32| held(owner(serde_json::json!({ "kind": "outside", "pid": pid })));
+    assert_eq!(ids(&judge(&session(3))), [""; 0]);
+    assert_eq!(ids(&judge(&session(2))), ["RP707"], "an earlier backend's session");
+    let mut dead = session(3);
+    dead.processes.get_mut(&10).unwrap().start_ticks = 10;
+    assert!(ids(&judge(&dead)).contains(&"RP707"), "its pid is another's");
+    assert_eq!(ids(&judge(&script(2))), [""; 0]);
+    let gone = judge(&script(77));
+    assert_eq!((ids(&gone), pids(&gone, "RP707")), (vec!["RP707"], vec![77]));
+    // What lies outside of what is audited is not judged.
+    let mut outside = script(77);
+    outside.records.clear();
+    assert!(!ids(&judge(&outside)).contains(&"RP707"));
+}
+
+#[test]
+fn logins_that_a_repo_lacks_are_told() {
+    let (process, mut record) = backend(10);
+    record.logged_out = vec!["anna@example.org at https://example.org".into()];
+    let mut snapshot = machine([process]);
+    snapshot.records.push(record);
+    let report = judge(&snapshot);
+    assert_eq!(ids(&report), ["RP611"]);
+    assert!(report.findings[0].message.contains("anna@example.org"));
 }

@@ -5,19 +5,23 @@ use crate::cli::AuditArgs;
 use crate::output;
 use crate::registry::Record;
 use repod_audit::read::Sources;
-use repod_audit::{Evidence, Finding, Report, Severity, Snapshot, look, sarif};
-use repod_proto::{ApiError, BackendState, GcRequest, Home, RepoId, exit};
+use repod_audit::{Evidence, Finding, Report, Severity, Snapshot, sarif};
+use repod_client::Client;
+use repod_proto::{ApiError, BackendState, GcRequest, Home, LeaseInfo, RepoId, exit};
 use repod_supervisor::files::LockFile;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// How often `--watch` looks.
 const AGAIN: Duration = Duration::from_secs(5);
+/// How long a daemon is waited for.
+const ANSWER: Duration = Duration::from_secs(1);
 /// Pieces of evidence shown to a person; `--json` has all of them.
 const SHOWN: usize = 12;
 
 pub(crate) async fn run(args: AuditArgs) -> Outcome {
-    let home = client(true)?.home().clone();
+    let client = client(true)?;
+    let home = client.home().clone();
     let only = args
         .paths
         .iter()
@@ -29,30 +33,35 @@ pub(crate) async fn run(args: AuditArgs) -> Outcome {
     if let Some(error) = error {
         output::warn(&error.message);
     }
-    let (mut snapshot, mut report) = look(&sources).await;
+    let look = async || repod_audit::look(&sources, async || leases(&client).await).await;
+    let (mut snapshot, mut report) = look().await;
     if args.fix {
-        for line in fix(&home, &snapshot, &sources).await {
+        for line in fix(&home, &client, &snapshot, &sources).await {
             // A script that asked for JSON finds one document on its standard output.
             if args.json || args.sarif { output::note(&line) } else { output::line(&line) }
         }
-        (snapshot, report) = look(&sources).await;
+        (snapshot, report) = look().await;
     }
     drop(snapshot);
     print(&args, &report);
     if args.watch {
-        return watch(&args, &sources, report).await;
+        return watch(&args, look, report).await;
     }
     Ok(if report.findings.is_empty() { exit::OK } else { exit::FINDINGS })
 }
 
 /// Prints again whenever it has changed, until it is interrupted.
-async fn watch(args: &AuditArgs, sources: &Sources, mut last: Report) -> Outcome {
+async fn watch(
+    args: &AuditArgs,
+    look: impl AsyncFn() -> (Snapshot, Report),
+    mut last: Report,
+) -> Outcome {
     loop {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => return Ok(exit::INTERRUPTED),
             () = tokio::time::sleep(AGAIN) => {}
         }
-        let (_, report) = look(sources).await;
+        let (_, report) = look().await;
         if report != last {
             print(args, &report);
             last = report;
@@ -60,7 +69,15 @@ async fn watch(args: &AuditArgs, sources: &Sources, mut last: Report) -> Outcome
     }
 }
 
-async fn fix(home: &Home, snapshot: &Snapshot, sources: &Sources) -> Vec<String> {
+/// Who may write where, if a daemon runs and answers soon.
+async fn leases(client: &Client) -> Vec<LeaseInfo> {
+    match tokio::time::timeout(ANSWER, client.leases()).await {
+        Ok(Ok(leases)) => leases,
+        Ok(Err(_)) | Err(_) => Vec::new(),
+    }
+}
+
+async fn fix(home: &Home, client: &Client, snapshot: &Snapshot, sources: &Sources) -> Vec<String> {
     let mut done = repod_audit::fix::apply(snapshot, &sources.proc, sources.uid);
     let stale = repod_audit::rules::stale(snapshot);
     if stale.is_empty() {
@@ -68,7 +85,7 @@ async fn fix(home: &Home, snapshot: &Snapshot, sources: &Sources) -> Vec<String>
     }
     // A daemon holds the entries' locks; then it is the one to clear them.
     let Ok(_daemon) = LockFile::try_acquire(&home.lock()) else {
-        match gc().await {
+        match gc(client).await {
             Ok(cleared) => done.extend(
                 cleared.iter().map(|id| format!("{id}: the entry is cleared by the daemon")),
             ),
@@ -91,8 +108,8 @@ async fn fix(home: &Home, snapshot: &Snapshot, sources: &Sources) -> Vec<String>
     done
 }
 
-async fn gc() -> Result<Vec<RepoId>, ApiError> {
-    Ok(client(true)?.gc(&GcRequest { dry_run: false }).await?.cleared)
+async fn gc(client: &Client) -> Result<Vec<RepoId>, ApiError> {
+    Ok(client.gc(&GcRequest { dry_run: false }).await?.cleared)
 }
 
 /// Takes a backend that is gone out of its entry, as a daemon does when it starts.

@@ -23,9 +23,11 @@ pub(crate) async fn audit(daemon: &Daemon) -> Result<Arc<Report>, ApiError> {
         return Ok(Arc::clone(report));
     }
     let (home, runtime) = (daemon.home.clone(), tokio::runtime::Handle::current());
+    let coordination = daemon.coordination.clone();
     let looking = tokio::task::spawn_blocking(move || {
         let (sources, _) = crate::audit::sources(&home, Vec::new());
-        runtime.block_on(repod_audit::look(&sources)).1
+        let leases = async || coordination.leases().await.unwrap_or_default();
+        runtime.block_on(repod_audit::look(&sources, leases)).1
     });
     let report = looking.await;
     let report = report.map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))?;

@@ -3,6 +3,7 @@
 use crate::{BOUND, builder, ensure, pid};
 use repod_testkit::world::Running;
 use repod_testkit::{Oc, Script, World, proc, wait_until};
+use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -300,5 +301,45 @@ async fn a_rogue_a_stale_entry_and_open_files_are_found_and_what_is_safe_is_put_
     assert_eq!(fs_err::read(dir.endpoint()).unwrap(), before, "looking changes nothing");
     assert_eq!(audit(&world, &sysctl, &["--fix"]), (BTreeSet::new(), 0));
     assert_eq!(pid(&ensure(&world, &repo)), pid(&ensure(&world, &repo)), "and the entry is of use");
+    world.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_tells_what_has_changed_and_other_tools_can_read_a_report() {
+    let world = audited();
+    let (repo, sysctl) = (world.git_repo("web"), sysctl(&world, 1 << 20, 1024));
+    let endpoint = ensure(&world, &repo);
+    let file = world.layout().repo(&endpoint.repo_id).endpoint();
+    let watch = world.repod(["audit", "--watch", "--json", "--sysctl"]).arg(&sysctl);
+    let watch = watch.arg(world.root()).spawn();
+    let first = watch.wait_line("a first report", BOUND, |line| line.starts_with('{'));
+    let first: Value = serde_json::from_str(&first).unwrap();
+    assert_eq!(first["findings"], serde_json::json!([]), "{first:#}");
+    let mode = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
+    fs_err::set_permissions(&file, mode(0o644)).unwrap();
+    watch.wait_line("the finding", BOUND, |line| line.contains("its mode is 644"));
+    fs_err::set_permissions(&file, mode(0o600)).unwrap();
+    wait_until("its end", BOUND, async || {
+        let lines = watch.stdout().lines().map(str::to_owned).collect::<Vec<_>>();
+        let last: Value = serde_json::from_str(lines.last()?).ok()?;
+        (lines.len() == 3 && last["findings"] == serde_json::json!([])).then_some(())
+    })
+    .await;
+    watch.handle().signal(Signal::INT).unwrap();
+    assert_eq!(watch.wait(BOUND).code, 130);
+
+    fs_err::set_permissions(&file, mode(0o644)).unwrap();
+    let sarif = world.repod(["audit", "--sarif", "--sysctl"]).arg(&sysctl).arg(world.root()).run();
+    assert_eq!(sarif.code, 4);
+    let log: Value = sarif.json();
+    assert_eq!(log["version"], "2.1.0");
+    let run = &log["runs"][0];
+    assert_eq!(run["results"].as_array().unwrap().len(), 1, "{log:#}");
+    let result = &run["results"][0];
+    assert_eq!((&result["ruleId"], &result["level"]), (&"RP604".into(), &"error".into()));
+    let place = &result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"];
+    assert!(place.as_str().unwrap().ends_with("/endpoint.json"), "{log:#}");
+    let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
+    assert!(rules.iter().any(|rule| rule["id"] == "RP604"), "{log:#}");
     world.finish();
 }

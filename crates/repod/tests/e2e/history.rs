@@ -74,6 +74,9 @@ async fn a_repo_gets_its_own_sessions_out_of_the_shared_database_and_gives_them_
     }
     let in_tree = listed(&client, &tree).await;
     let before = transcripts(&shared(&world), &theirs.concat()).await;
+    // A login that is kept in the database: its token rotates, so there can't be two of it.
+    let login = "INSERT INTO account VALUES ('a1', 'anna@example.org', 'https://example.org', 'T', 'R', NULL, 1, 1)";
+    run(&shared(&world), login.to_owned()).await;
 
     // Somebody goes on writing, into a repo that is not asked for yet.
     let (busy, other) = (client.clone(), api.clone());
@@ -112,6 +115,11 @@ async fn a_repo_gets_its_own_sessions_out_of_the_shared_database_and_gives_them_
         endpoints.push(endpoint);
     }
     assert!(!world.repod_home().join("fault-adopt-4").exists(), "the daemon didn't die");
+    let told = world.repod(["audit", "--json"]).arg(world.root()).run();
+    assert_eq!(told.stdout.matches("\"RP611\"").count(), 3 + 1, "{told:?}");
+    assert!(
+        told.stdout.contains("anna@example.org at https://example.org must be logged in again")
+    );
     let adoption = status(&world, &clone).adoption.unwrap();
     assert_eq!((adoption.state.as_str(), adoption.sessions), ("adopted", copies + 1));
     if full {
