@@ -2,11 +2,13 @@
 
 use super::Coordination;
 use crate::backend::Process;
-use repod_opencode::BackendClient;
+use repod_opencode::{BackendClient, ProbeError};
 use repod_proto::{ApiError, ErrorCode, Generation, RepoId};
 use std::time::Duration;
 
-/// How long a directory's guard may take to come: the directory is opened for it, plugins and all.
+/// How long a backend that has much to do may take to open a directory, plugins and all.
+const OPEN_LIMIT: Duration = Duration::from_mins(1);
+/// How long the guard of one that is open may take to come.
 const GUARD_LIMIT: Duration = Duration::from_secs(10);
 /// How soon it is opened once more.
 const OPEN_PAUSE: Duration = Duration::from_millis(500);
@@ -33,17 +35,27 @@ impl Coordination {
             return Ok(());
         }
         if !process.guard.is_empty() {
-            // Opens the directory, which loads its plugins; again and again, because one that is just
-            // being closed still answers.
             let opening = async {
-                loop {
-                    let _ = backend.session_status(directory).await;
-                    tokio::time::sleep(OPEN_PAUSE).await;
-                }
+                // An answer means that it is open; a backend that has much to do is late with it.
+                let opened = async {
+                    while let Err(ProbeError::TimedOut(_)) = backend.session_status(directory).await
+                    {
+                    }
+                };
+                let _: Result<(), _> = tokio::time::timeout(OPEN_LIMIT, opened).await;
+                // Again and again, because one that is just being closed still answers.
+                let again = async {
+                    loop {
+                        tokio::time::sleep(OPEN_PAUSE).await;
+                        let _ = backend.session_status(directory).await;
+                    }
+                };
+                let _: Result<(), _> = tokio::time::timeout(GUARD_LIMIT, again).await;
             };
+            let limit = OPEN_LIMIT + GUARD_LIMIT;
             let came = tokio::select! {
                 () = opening => false,
-                came = guards.comes(repo, generation, directory, GUARD_LIMIT) => came,
+                came = guards.comes(repo, generation, directory, limit) => came,
             };
             if came {
                 return Ok(());
