@@ -254,14 +254,15 @@ path_opencode_fits() {
   mkdir -p "$TOOLS" && printf '%s\n' "$stamp" >"$kept"
 }
 
-# Builds the release binary if any source is newer than it, and prints its path.
+# Builds the release binary if any source is newer than it, and what else is named in any case (cargo
+# knows whether that is current); prints its path.
 build_release() {
   need_rust
   local target="${CARGO_TARGET_DIR:-$PROJECT/target}" newer
   local binary="$target/release/repod"
   newer=$(cd "$PROJECT" && find Cargo.toml Cargo.lock rust-toolchain.toml crates plugin web/dist \
     -type f -newer "$binary" -print -quit 2>/dev/null || echo yes)
-  if [ ! -x "$binary" ] || [ -n "$newer" ]; then
+  if [ ! -x "$binary" ] || [ -n "$newer" ] || [ $# -gt 0 ]; then
     say "building repod (release) ..."
     (cd "$PROJECT" && cargo build --release --locked --quiet -p repod "$@" >&2) \
       || die "repod did not build" "the compiler's message is above"
