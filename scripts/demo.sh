@@ -4,5 +4,6 @@ set -euo pipefail
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 . "$PROJECT/scripts/lib.sh"
 use_opencode
-binary=$(build_release -p repod-testkit --bins)
+binary=$(build_release)
+build_testkit
 exec "$(dirname "$binary")/repod-demo" "$binary"

@@ -254,19 +254,27 @@ path_opencode_fits() {
   mkdir -p "$TOOLS" && printf '%s\n' "$stamp" >"$kept"
 }
 
-# Builds the release binary if any source is newer than it, and what else is named in any case (cargo
-# knows whether that is current); prints its path.
+# Builds the release binary if any source is newer than it, and prints its path.
 build_release() {
   need_rust
   local target="${CARGO_TARGET_DIR:-$PROJECT/target}" newer
   local binary="$target/release/repod"
   newer=$(cd "$PROJECT" && find Cargo.toml Cargo.lock rust-toolchain.toml crates plugin web/dist \
     -type f -newer "$binary" -print -quit 2>/dev/null || echo yes)
-  if [ ! -x "$binary" ] || [ -n "$newer" ] || [ $# -gt 0 ]; then
+  if [ ! -x "$binary" ] || [ -n "$newer" ]; then
     say "building repod (release) ..."
-    (cd "$PROJECT" && cargo build --release --locked --quiet -p repod "$@" >&2) \
+    (cd "$PROJECT" && cargo build --release --locked --quiet -p repod >&2) \
       || die "repod did not build" "the compiler's message is above"
     touch "$binary"
   fi
   printf '%s\n' "$binary"
+}
+
+# The programs that benchmarks and the tour need beside repod. By themselves: built together with it, they
+# would have its libraries built anew, with more features than repod asks for.
+build_testkit() {
+  [ -x "${CARGO_TARGET_DIR:-$PROJECT/target}/release/repod-bench" ] \
+    || say "building the model server and the benchmarks ..."
+  (cd "$PROJECT" && cargo build --release --locked --quiet -p repod-testkit --bins >&2) \
+    || die "they did not build" "the compiler's message is above"
 }
