@@ -35,30 +35,12 @@ impl Coordination {
             return Ok(());
         }
         if !process.guard.is_empty() {
-            let opening = async {
-                // An answer means that it is open; a backend that has much to do is late with it.
-                let opened = async {
-                    while let Err(ProbeError::TimedOut(_)) = backend.session_status(directory).await
-                    {
-                    }
-                };
-                let _: Result<(), _> = tokio::time::timeout(OPEN_LIMIT, opened).await;
-                // Again and again, because one that is just being closed still answers.
-                let again = async {
-                    loop {
-                        tokio::time::sleep(OPEN_PAUSE).await;
-                        let _ = backend.session_status(directory).await;
-                    }
-                };
-                let _: Result<(), _> = tokio::time::timeout(GUARD_LIMIT, again).await;
-            };
             let limit = OPEN_LIMIT + GUARD_LIMIT;
-            let came = tokio::select! {
-                () = opening => false,
-                came = guards.comes(repo, generation, directory, limit) => came,
-            };
-            if came {
-                return Ok(());
+            tokio::select! {
+                opened = open(backend, directory) => opened?,
+                came = guards.comes(repo, generation, directory, limit) => if came {
+                    return Ok(());
+                }
             }
         }
         let message =
@@ -68,4 +50,33 @@ impl Coordination {
              set, or a plugin broken?)",
         ))
     }
+}
+
+/// Opens the directory, which loads its plugins, and keeps it open for as long as its guard may take.
+async fn open(backend: &BackendClient, directory: &str) -> Result<(), ApiError> {
+    // An answer means that it is open; a backend that has much to do is late with it.
+    let opening = async {
+        loop {
+            match backend.session_status(directory).await {
+                Err(ProbeError::TimedOut(_)) => {}
+                answer => return answer,
+            }
+        }
+    };
+    if let Ok(Err(error @ (ProbeError::Refused | ProbeError::Broken(_)))) =
+        tokio::time::timeout(OPEN_LIMIT, opening).await
+    {
+        let message = format!("the backend has ended, or is about to: {error}");
+        return Err(ApiError::new(ErrorCode::BackendBroke, message)
+            .hint("ask again; `repod logs` may say more"));
+    }
+    // Again and again, because one that is just being closed still answers.
+    let again = async {
+        loop {
+            tokio::time::sleep(OPEN_PAUSE).await;
+            let _ = backend.session_status(directory).await;
+        }
+    };
+    let _: Result<(), _> = tokio::time::timeout(GUARD_LIMIT, again).await;
+    Ok(())
 }

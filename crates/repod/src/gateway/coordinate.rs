@@ -11,7 +11,7 @@ use crate::coordination::{
 use hyper::Method;
 use hyper::Request;
 use repod_opencode::{BackendClient, ProbeError, SessionInfo};
-use repod_proto::{ApiError, Generation};
+use repod_proto::{ApiError, ErrorCode, Generation};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -147,7 +147,11 @@ async fn lease(
 
 impl Refusal {
     fn unguarded(error: ApiError) -> Self {
-        Self::of(Reason::GuardMissing, error)
+        let reason = match error.code {
+            ErrorCode::BackendBroke => Reason::Broke,
+            _ => Reason::GuardMissing,
+        };
+        Self::of(reason, error)
     }
 
     /// A write that may not be done now.

@@ -10,15 +10,19 @@ use crate::backend::Use;
 use crate::scope::{self, InstanceLease};
 use crate::tally::Label as _;
 use repod_proto::agent::{AgentEvent, Status, TurnEnd, TurnError, TurnOutcome, TurnState};
-use repod_proto::{ApiError, RequestId};
+use repod_proto::{ApiError, ErrorCode, RequestId};
 use repod_store::{Change, Outcome, Settlement, Started, TurnFailure};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 /// Tries to put the end of a turn on record, and the pause between two.
 const TRIES: u32 = 60;
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long a backend that does not answer may take to be known as ended, and how soon it is looked again.
+const DYING: Duration = Duration::from_secs(10);
+const DYING_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves the line until it is empty.
 pub(super) async fn serve(sessions: Sessions, live: Arc<Live>) {
@@ -77,7 +81,7 @@ async fn run_to_end(
     let scope = {
         let mut abort = run.abort.subscribe();
         tokio::select! {
-            scope = sessions.scopes().acquire(&run.place) => scope,
+            scope = acquire(sessions, run) => scope,
             // Before it was started, nothing has to be ended.
             _ = abort.wait_for(|abort| *abort), if run.left.is_none() => {
                 return ended(turn::aborted());
@@ -97,6 +101,23 @@ async fn run_to_end(
     };
     drop(scope);
     unless_resumed(sessions, live, run, opened, result).await
+}
+
+/// Where the turn runs, with its guard. A backend that is killed still counts as there for a moment, until
+/// the kernel has cleared it away: then its next one is waited for, since nothing was sent yet.
+async fn acquire(sessions: &Sessions, run: &TurnRun) -> Result<InstanceLease, ApiError> {
+    let give_up = Instant::now() + DYING;
+    loop {
+        let scope = sessions.scopes().acquire(&run.place).await?;
+        match scope::guard(sessions.coordination(), &scope).await {
+            Ok(()) => return Ok(scope),
+            Err(error) if error.code != ErrorCode::BackendBroke => return Err(error),
+            Err(error) if Instant::now() > give_up => return Err(error),
+            Err(error) => tracing::debug!(%error, "once more"),
+        }
+        drop(scope);
+        tokio::time::sleep(DYING_PAUSE).await;
+    }
 }
 
 /// How it ended; or, if what ran it is gone and the user wants that, its end after it was resumed.
@@ -182,13 +203,12 @@ async fn resume(
     run: &Arc<TurnRun>,
     opened: &Opened,
 ) -> Result<Settled, ApiError> {
-    let scope = sessions.scopes().acquire(&run.place).await?;
+    let scope = acquire(sessions, run).await?;
     let _used = scope.handle.client(Use::Request { stirs: true });
     tell(run, TurnState::Resumed, Some("what ran it has ended; its prompt is sent once more"));
     save::now(opened, &live.key, run).await?;
     crate::fault::point(sessions.home(), "turn-resumed");
     let bound = binding::bind(sessions, live, opened, &scope).await?;
-    scope::guard(sessions.coordination(), &scope).await?;
     let id = sessions.agent().prompt_id();
     Ok(ask(sessions, run, &scope, &bound, (&id, Start::Prompt)).await.settled)
 }
