@@ -310,6 +310,13 @@ impl Snapshot {
         process.role() == Role::Server && homes.data.0.ends_with(own)
     }
 
+    /// Whether the process on record lives: its pid may be another's by now.
+    pub fn lives(&self, backend: &Backend) -> bool {
+        self.processes.get(&backend.pid).is_some_and(|process| {
+            process.start_ticks == backend.start_ticks && process.state != 'Z'
+        })
+    }
+
     /// The directory below this home that the process keeps its data in.
     pub fn repo_dir_of(&self, process: &Process) -> Option<PathBuf> {
         let repos = self.home.join("repos");

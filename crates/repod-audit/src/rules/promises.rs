@@ -108,10 +108,7 @@ fn gone(snapshot: &Snapshot, lease: &LeaseInfo) -> Option<(Option<u32>, String)>
     let record = snapshot.records.iter().find(|record| record.repo_id == id)?;
     let of = |backend: &&Backend| backend.generation() == owner.generation.map(|it| it.0);
     let backend = record.backend.as_ref().filter(of);
-    let lives = backend.is_some_and(|backend| {
-        let process = snapshot.processes.get(&backend.pid);
-        process.is_some_and(|it| it.start_ticks == backend.start_ticks && it.state != 'Z')
-    });
+    let lives = backend.is_some_and(|backend| snapshot.lives(backend));
     let pid = backend.map(|backend| backend.pid);
     (!lives).then(|| (pid, "the backend of its session is gone".to_owned()))
 }

@@ -61,10 +61,8 @@ pub(super) fn find(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
 fn versions(snapshot: &Snapshot) -> Vec<(&Backend, Version)> {
     let live = snapshot.records.iter().filter_map(|record| {
         let backend = record.backend.as_ref()?;
-        let process = snapshot.processes.get(&backend.pid)?;
-        let lives = process.start_ticks == backend.start_ticks && process.state != 'Z';
         let version = Version::parse(backend.version.as_deref()?).ok()?;
-        lives.then_some((backend, version))
+        snapshot.lives(backend).then_some((backend, version))
     });
     live.collect()
 }
@@ -104,10 +102,8 @@ fn logins(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
 pub(crate) fn stale(snapshot: &Snapshot) -> impl Iterator<Item = (&Record, &Backend)> {
     snapshot.records.iter().filter_map(|record| {
         let backend = record.backend.as_ref()?;
-        let lives = snapshot.processes.get(&backend.pid).is_some_and(|process| {
-            process.start_ticks == backend.start_ticks && process.state != 'Z'
-        });
-        (!lives || backend.boot_id != snapshot.machine.boot_id).then_some((record, backend))
+        (!snapshot.lives(backend) || backend.boot_id != snapshot.machine.boot_id)
+            .then_some((record, backend))
     })
 }
 
