@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// How long a scripted turn may take, the first one of a cold process on a busy machine included.
-const TURN_BOUND: Duration = Duration::from_mins(2);
+const TURN_BOUND: Duration = Duration::from_mins(5);
 
 /// What is sent to a session.
 #[derive(Clone, Debug)]

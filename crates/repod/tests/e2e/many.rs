@@ -1,6 +1,6 @@
 //! More than ten repositories at once, which share nothing and never meet `database is locked`.
 
-use crate::{BOUND, backends, oc, pid, ps, world};
+use crate::{BOUND, CROWD, backends, oc, pid, ps, world};
 use repod_proto::Endpoint;
 use repod_testkit::{Script, World};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +13,7 @@ fn up(world: &World, repos: &[PathBuf]) -> Vec<Endpoint> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twelve_repositories_work_at_once_and_share_nothing() {
+    let _one_at_a_time = CROWD.lock().await;
     let world = world();
     let repos: Vec<_> = (0..12).map(|i| world.git_repo(&format!("repo{i}"))).collect();
     let endpoints = up(&world, &repos);
@@ -62,6 +63,7 @@ async fn twelve_repositories_work_at_once_and_share_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_backends_with_three_sessions_each_never_fail_a_turn_for_two_minutes() {
+    let _one_at_a_time = CROWD.lock().await;
     let world = world();
     let repos: Vec<_> = (0..10).map(|i| world.git_repo(&format!("repo{i}"))).collect();
     let endpoints = up(&world, &repos);

@@ -1,7 +1,7 @@
 //! Programs with an unmodified SDK, through the shim: they find the one backend of their repository.
 
 use crate::shim::{executable, path_of, shim, user_s_database};
-use crate::{BOUND, backends, builder, ensure, oc, pid, ps, status};
+use crate::{BOUND, CROWD, backends, builder, ensure, oc, pid, ps, status};
 use repod_proto::BackendState;
 use repod_testkit::world::Running;
 use repod_testkit::{Oc, Script, World, proc};
@@ -90,6 +90,7 @@ fn ten_programs_in_one_repository_share_its_backend() {
 
 #[test]
 fn ten_programs_in_ten_repositories_have_a_backend_each() {
+    let _one_at_a_time = CROWD.blocking_lock();
     let world = builder().env("OPENCODE_CONFIG_CONTENT", "{}").build();
     let shim = shim(&world);
     let repos: Vec<PathBuf> = (0..10).map(|n| world.git_repo(&format!("r{n}"))).collect();

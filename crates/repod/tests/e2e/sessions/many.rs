@@ -5,7 +5,7 @@
 //! with `REPOD_TEST_FULL=1`.
 
 use super::{begin, read};
-use crate::{BOUND, backends, builder, client, daemon_pid};
+use crate::{BOUND, CROWD, backends, builder, client, daemon_pid};
 use repod_client::{Client, SessionName};
 use repod_opencode::v1_18::agent::{TranslateOptions, transcripts};
 use repod_proto::agent::{Transcript, TurnEnd, TurnOutcome};
@@ -209,6 +209,7 @@ async fn check(world: &World, done: &[Done], all_completed: bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_sessions_at_once_are_told_as_opencode_has_them() {
+    let _one_at_a_time = CROWD.lock().await;
     let size = size();
     let world = builder().settings("[policy]\nwrite_wait = \"10m\"\n").build();
     let directories = directories(&world, &size);
@@ -219,6 +220,7 @@ async fn many_sessions_at_once_are_told_as_opencode_has_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_with_the_stream_of_events_broken_every_second() {
+    let _one_at_a_time = CROWD.lock().await;
     let size = size();
     let world = builder()
         .settings("[policy]\nwrite_wait = \"10m\"\n")
@@ -242,6 +244,7 @@ fn streams(world: &World) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_with_backends_and_daemons_that_die() {
+    let _one_at_a_time = CROWD.lock().await;
     let size = size();
     let world = builder().settings("[policy]\nwrite_wait = \"10m\"\n").build();
     let directories = directories(&world, &size);
