@@ -33,7 +33,11 @@ for (const [name, scene, views] of [["twelve repos", twelve, [...VIEWS, ...SINGL
         await go(page, route, title);
         const settled = name === "none" && route === "memory" ? ".empty" : SETTLED[route];
         if (settled) await page.locator(settled).first().waitFor();
-        if (route.startsWith("sessions/")) await page.getByText("With it kept, the test passes.").waitFor();
+        if (route.startsWith("sessions/")) {
+          await page.getByText("With it kept, the test passes.").waitFor();
+          await page.getByRole("log").getByText("Keep the query when a link is followed").waitFor();
+          await page.locator("summary").getByText("Look at the last commit.").waitFor();
+        }
         await accessible(page, `${route}, ${dark ? "dark" : "light"}`);
         await picture(page, `${name.replaceAll(" ", "-")}-${route.split("/").slice(0, 2).join("-")}${dark ? "-dark" : ""}`);
       }

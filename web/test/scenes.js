@@ -90,7 +90,7 @@ export function twelve() {
     const id = url.pathname.split("/").at(-1);
     const known = sessions.find((one) => one.session_id === id);
     if (!known) return { status: 404, error: { code: "session_not_found", message: `there is no session \`${id}\`` } };
-    return { ...known, turns: [{ turn: 2, turn_id: "b", state: "waiting", begun_at: before(90), started_at: before(88) }, { turn: 1, turn_id: "a", state: "completed", begun_at: before(400), started_at: before(399), settled_at: before(330) }] };
+    return { ...known, turns: [{ turn: 2, turn_id: "b", state: "waiting", prompt: "Keep the query when a link is followed, and run the tests.", begun_at: before(90), started_at: before(88) }, { turn: 1, turn_id: "a", state: "completed", prompt: "Look at the last commit.", begun_at: before(400), started_at: before(399), settled_at: before(330) }] };
   };
   const answers = {
     "GET /v1/version": { ...daemon, repos: 12 }, "GET /v1/ps": NAMES.map(repo), "GET /v1/sessions": sessions, "GET /v1/sessions/*": detail,

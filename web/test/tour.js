@@ -70,10 +70,13 @@ async function full(page) {
   const transcript = page.getByRole("log").first();
   await transcript.getByText(session.before).first().waitFor();
   await transcript.getByText("echo " + session.tool).first().waitFor();
-  assert.equal(await page.getByText(session.after).count(), 0);
+  // Nothing but what was asked says it yet.
+  await transcript.locator(".asked").getByText(session.after).waitFor();
+  const answer = transcript.locator(".said:not(.asked)");
+  assert.equal(await answer.filter({ hasText: session.after }).count(), 0);
   await picture(page, "real-transcript");
   console.log("open the gate");
-  await transcript.getByText(session.after).waitFor();
+  await answer.filter({ hasText: session.after }).waitFor();
   await page.locator(".turn").first().getByText("completed").first().waitFor();
 
   await go(page, "audit", "Audit");

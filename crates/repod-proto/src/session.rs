@@ -156,6 +156,9 @@ pub struct TurnInfo {
     pub turn_id: String,
     /// How far it is: `queued`, `running`, `waiting`, `completed`, `failed` or `interrupted`.
     pub state: String,
+    /// What was asked: its first 4 KiB, with an ellipsis where there is more.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prompt: String,
     /// What went wrong, where it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<TurnError>,

@@ -29,7 +29,7 @@ const TEMP_SUFFIX: &str = ".repod-tmp";
 /// What the first migration writes into the file's head.
 const APPLICATION_ID: i64 = 0x7265_7064;
 /// The schema's version, which is the number of its last migration.
-pub const SCHEMA: i64 = 2;
+pub const SCHEMA: i64 = 3;
 
 /// An open `repod.db`. Cheap to clone; the connections close when the last clone is gone, or by themselves
 /// when they aren't used.
@@ -193,6 +193,7 @@ fn migrations() -> Migrator {
     Migrator::with_migrations(vec![
         one(1, "journal", include_str!("../migrations/sqlite/0001_journal.sql")),
         one(2, "sessions", include_str!("../migrations/sqlite/0002_sessions.sql")),
+        one(3, "prompt", include_str!("../migrations/sqlite/0003_prompt.sql")),
     ])
 }
 

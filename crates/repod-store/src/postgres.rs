@@ -14,7 +14,7 @@ const IDLE: Duration = Duration::from_mins(5);
 /// The most connections of one daemon; every one is a process over there.
 const CONNECTIONS: u32 = 8;
 /// The schema's version there, which is the number of its last migration.
-pub const POSTGRES_SCHEMA: i64 = 1;
+pub const POSTGRES_SCHEMA: i64 = 2;
 
 /// A connected database. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -66,14 +66,14 @@ impl Postgres {
     }
 
     async fn migrate(&self, on: &mut PgConnection) -> Result<(), StoreError> {
-        let sql = include_str!("../migrations/postgres/0001_sessions.sql").into_sql_str();
-        let mut migrator = Migrator::with_migrations(vec![Migration::new(
-            1,
-            "sessions".into(),
-            MigrationType::Simple,
-            sql,
-            false,
-        )]);
+        let one = |version, name: &'static str, sql: &'static str| {
+            let kind = MigrationType::Simple;
+            Migration::new(version, name.into(), kind, sql.into_sql_str(), false)
+        };
+        let mut migrator = Migrator::with_migrations(vec![
+            one(1, "sessions", include_str!("../migrations/postgres/0001_sessions.sql")),
+            one(2, "prompt", include_str!("../migrations/postgres/0002_prompt.sql")),
+        ]);
         // Others may keep their tables in the same database, and their migrations' under the usual name.
         migrator.dangerous_set_table_name("agent_migrations");
         let path = self.name.clone();

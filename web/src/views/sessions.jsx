@@ -141,6 +141,7 @@ function Turn({ session, info }) {
     <>
       {turn.left > 0 && <p class="soft">{count(turn.left, "earlier item")} not shown</p>}
       <div class="transcript" {...following} role="log" aria-label={`Transcript of turn ${info.turn}`} aria-live="off" tabIndex={0}>
+        {info.prompt && <div class="said asked"><span class="unseen">Asked: </span>{info.prompt}</div>}
         {turn.items.map((item) => <Item key={item.key} item={item} />)}
         {turn.items.length === 0 && <p class="soft">{OPEN.includes(info.state) ? "Nothing was said yet." : "Nothing was said, or it is no longer kept."}</p>}
       </div>
@@ -160,7 +161,8 @@ function Fold({ session, info, newest }) {
   const [open, setOpen] = useState(newest);
   return (
     <details class="turn" open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
-      <summary><h2>Turn {info.turn}</h2> <State name={info.state} /> <span class="soft"><Ago at={info.begun_at} /></span></summary>
+      <summary><h2>Turn {info.turn}</h2> <State name={info.state} /> <span class="soft"><Ago at={info.begun_at} /></span>
+        {!open && info.prompt && <span class="excerpt soft">{info.prompt.slice(0, 200)}</span>}</summary>
       {open && <Turn session={session} info={info} />}
     </details>
   );

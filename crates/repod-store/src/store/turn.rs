@@ -22,6 +22,8 @@ pub struct NewTurn {
     pub turn_id: String,
     /// What is asked, in whatever form the caller likes; kept until the turn is settled.
     pub input: Vec<u8>,
+    /// What is shown of it, for as long as the turn is on record; without NUL, which Postgres can't keep.
+    pub prompt: String,
     /// The most turns that may be before it, the running one included; 0: none, it is refused then.
     pub most_ahead: u32,
 }
@@ -45,6 +47,8 @@ pub struct Turn {
     pub generation: u64,
     /// What is asked; absent in lists, and once it is settled.
     pub input: Option<Vec<u8>>,
+    /// What is shown of it.
+    pub prompt: String,
     /// When it was put in line, in milliseconds since 1970.
     pub begun_ms: i64,
     /// When it was started.

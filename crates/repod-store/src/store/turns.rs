@@ -12,7 +12,7 @@ macro_rules! select {
     ($input:literal, $rest:literal) => {
         concat!(
             "SELECT t.repo_id, t.session_id, t.turn, t.turn_id, t.state, t.error_name, t.error_message, ",
-            "t.message_id, t.generation, t.begun_ms, t.started_ms, t.settled_ms, t.next_event, ",
+            "t.message_id, t.generation, t.prompt, t.begun_ms, t.started_ms, t.settled_ms, t.next_event, ",
             $input,
             " AS input FROM agent_turns t ",
             $rest
@@ -115,8 +115,8 @@ pub(super) async fn begin(
     }
     tx.execute(
         "INSERT INTO agent_turns (repo_id, session_id, turn, turn_id, state, generation, incarnation, input, \
-         begun_ms, next_event, kept_events, kept_bytes) \
-         SELECT repo_id, session_id, next_turn, $3, 'queued', 0, $4, $5, $6, 1, 0, 0 FROM agent_sessions \
+         begun_ms, prompt, next_event, kept_events, kept_bytes) \
+         SELECT repo_id, session_id, next_turn, $3, 'queued', 0, $4, $5, $6, $7, 1, 0, 0 FROM agent_sessions \
          WHERE repo_id = $1 AND session_id = $2",
         &[
             (&key.repo_id).into(),
@@ -125,6 +125,7 @@ pub(super) async fn begin(
             owner.incarnation.into(),
             new.input.as_slice().into(),
             now().into(),
+            (&new.prompt).into(),
         ],
     )
     .await?;
@@ -281,6 +282,7 @@ fn read(row: &Row<'_>) -> Result<Turn, StoreError> {
         message_id: row.get("message_id")?,
         generation: row.count("generation")?,
         input: row.get("input")?,
+        prompt: row.get("prompt")?,
         begun_ms: row.get("begun_ms")?,
         started_ms: row.get("started_ms")?,
         settled_ms: row.get("settled_ms")?,

@@ -69,6 +69,7 @@ pub(crate) fn new_turn(turn_id: &str) -> NewTurn {
     NewTurn {
         turn_id: turn_id.to_owned(),
         input: format!("do {turn_id}").into_bytes(),
+        prompt: format!("do {turn_id}"),
         most_ahead: 100,
     }
 }

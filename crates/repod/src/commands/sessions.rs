@@ -2,6 +2,7 @@
 
 use super::{Outcome, client, prompt};
 use crate::cli::{Output, SessionAt, SessionsCommand};
+use crate::coordination::words::one_line;
 use crate::output::{self, Rows};
 use repod_client::SessionName;
 use repod_proto::{ApiError, SessionAnswer, SessionDetail, SessionInfo, exit};
@@ -115,7 +116,7 @@ fn show(detail: &SessionDetail) {
     for (name, value) in facts {
         output::line(&format!("{name:<14}{value}"));
     }
-    let mut rows = Rows::new(&["TURN", "NAME", "STATE", "BEGUN", "ERROR"]);
+    let mut rows = Rows::new(&["TURN", "NAME", "STATE", "BEGUN", "PROMPT", "ERROR"]);
     for turn in &detail.turns {
         let error = turn.error.as_ref().map(|error| format!("{}: {}", error.name, error.message));
         rows.push(vec![
@@ -123,6 +124,7 @@ fn show(detail: &SessionDetail) {
             turn.turn_id.clone(),
             turn.state.clone(),
             turn.begun_at.clone(),
+            or_dash(&one_line(&turn.prompt, 60)),
             error.unwrap_or_else(output::dash),
         ]);
     }

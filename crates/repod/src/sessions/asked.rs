@@ -16,6 +16,8 @@ use tokio::sync::watch;
 
 /// How long the turns of a session that is closed may take to end.
 const CLOSE_LIMIT: Duration = Duration::from_secs(20);
+/// What is kept of a prompt when its turn is over, in bytes.
+const PROMPT_KEPT: usize = 4096;
 
 impl Sessions {
     /// Puts a prompt in line. The same turn again is the one there is.
@@ -36,6 +38,7 @@ impl Sessions {
         };
         let new = NewTurn {
             turn_id,
+            prompt: beginning(&input.text),
             input: serde_json::to_vec(&input)
                 .map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))?,
             most_ahead: if waits { self.0.settings.queue_max } else { 0 },
@@ -153,6 +156,14 @@ impl Sessions {
             })
             .await?
     }
+}
+
+/// What of a prompt is shown to people later.
+fn beginning(text: &str) -> String {
+    let text = text.trim();
+    let kept = &text[..text.floor_char_boundary(PROMPT_KEPT)];
+    let kept = kept.replace('\0', "\u{fffd}");
+    if text.len() > PROMPT_KEPT { kept + "…" } else { kept }
 }
 
 fn busy(key: &SessionKey, ahead: u32) -> ApiError {

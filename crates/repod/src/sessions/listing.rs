@@ -164,6 +164,7 @@ fn turn_info(turn: &Turn) -> TurnInfo {
         turn: turn.turn,
         turn_id: turn.turn_id.clone(),
         state: turn.state.name().to_owned(),
+        prompt: turn.prompt.clone(),
         error: turn
             .error
             .as_ref()

@@ -58,6 +58,7 @@ pub(crate) async fn turns_run_one_after_the_other_in_the_order_they_came(place: 
     let listed = store.turns(&key(), None, 2).await.unwrap();
     assert_eq!(listed.iter().map(|turn| turn.turn).collect::<Vec<_>>(), [3, 2]);
     assert!(listed.iter().all(|turn| turn.input.is_none()));
+    assert_eq!(listed.iter().map(|turn| &*turn.prompt).collect::<Vec<_>>(), ["do three", "do two"]);
     let rest = store.turns(&key(), Some(2), 10).await.unwrap();
     assert_eq!(rest.iter().map(|turn| turn.turn).collect::<Vec<_>>(), [1]);
 }

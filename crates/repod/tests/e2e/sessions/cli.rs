@@ -19,7 +19,7 @@ fn a_prompt_prints_the_answer_and_says_by_its_exit_code_how_it_ended() {
     // From standard input, as NDJSON, in a session of a name.
     let script = Script::new().reasoning("hm").text("one").prompt("do");
     let prompt = ["prompt", "--json", "--session", "mine", "--repo"];
-    let output = world.repod(prompt).arg(&repo).stdin(script).bound(BOUND).ok();
+    let output = world.repod(prompt).arg(&repo).stdin(script.as_str()).bound(BOUND).ok();
     let events: Vec<AgentEvent> = output.ndjson();
     let Some(AgentEvent::Turn(end)) = events.last() else { panic!("{output:?}") };
     assert_eq!((end.outcome, &end.error), (TurnOutcome::Completed, &None));
@@ -40,6 +40,7 @@ fn a_prompt_prints_the_answer_and_says_by_its_exit_code_how_it_ended() {
     let shown: SessionDetail = world.repod(["sessions", "show", "mine", "--json"]).json();
     let states: Vec<_> = shown.turns.iter().map(|turn| turn.state.as_str()).collect();
     assert_eq!(states, ["failed", "completed"]);
+    assert_eq!(shown.turns[1].prompt, script.trim());
     world.repod(["sessions", "close", "mine"]).ok();
     let open: Vec<SessionInfo> = world.repod(["sessions", "list", "--json"]).json();
     assert_eq!(open.len(), 1);
