@@ -15,6 +15,8 @@ pub struct EventStream {
     buffer: Vec<u8>,
     /// `id:` of the last event read; OpenCode itself sends none, a gateway may.
     last_id: Option<String>,
+    /// All bytes as they came, if they are kept.
+    tape: Option<Vec<u8>>,
 }
 
 impl EventStream {
@@ -32,7 +34,17 @@ impl EventStream {
             return Err(OcError::Status { call, status, body: Value::Null });
         }
         let body = response.into_body();
-        Ok(Self { call, body, buffer: Vec::new(), last_id: None })
+        Ok(Self { call, body, buffer: Vec::new(), last_id: None, tape: None })
+    }
+
+    /// Keeps all bytes that come from here on.
+    pub fn record(&mut self) {
+        self.tape = Some(Vec::new());
+    }
+
+    /// What was [recorded](Self::record), and ends the stream.
+    pub fn into_tape(self) -> Vec<u8> {
+        self.tape.unwrap_or_default()
     }
 
     /// `id:` of the last event that carried one.
@@ -89,6 +101,7 @@ impl EventStream {
                 Some(Ok(frame)) => {
                     if let Some(data) = frame.data_ref() {
                         self.buffer.extend_from_slice(data);
+                        self.tape.iter_mut().for_each(|tape| tape.extend_from_slice(data));
                     }
                 }
             }

@@ -1,10 +1,13 @@
-//! translate: how fast recorded streams become the events of turns, on one core: bytes to events,
-//! to whose they are, to what they mean. Nothing is shared between two rounds but the recording.
-//! The time is the core's own, so that who else is on the machine doesn't count.
+//! translate: how fast streams of the real OpenCode become the events of turns, on one core: bytes to
+//! events, to whose they are, to what they mean. Nothing is shared between two rounds but the stream,
+//! which is recorded before. The time is the core's own, so that who else is on the machine doesn't count.
 
 use crate::figures::{median, verdict};
+use crate::stage::Stage;
 use repod_opencode::SseDecoder;
 use repod_opencode::v1_18::agent::{Incoming, Kin, TranslateOptions, Translator};
+use repod_testkit::{Oc, Script, ToolCall};
+use serde_json::Value;
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::path::Path;
@@ -17,6 +20,10 @@ const ROUND: usize = 32 * 1024 * 1024;
 const PIECE: usize = 16 * 1024;
 const EVENT_MAX: usize = 4 * 1024 * 1024;
 const TARGET: f64 = 300.0;
+/// How long a recorded turn may take.
+const BOUND: Duration = Duration::from_mins(2);
+/// Between two words.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// How much is done with a recording.
 #[derive(Clone, Copy)]
@@ -26,29 +33,57 @@ enum Way {
     Translate,
 }
 
-pub(crate) fn translate(_repod: &Path) {
+pub(crate) fn translate(repod: &Path) {
     println!(
-        "\n== translate: recorded streams of 1.18.33, one core (target: {TARGET} MB/s in all)"
+        "\n== translate: streams of the real OpenCode, one core (target: {TARGET} MB/s in all)"
     );
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../repod-opencode/tests/streams/1.18.33");
-    let recordings = [
-        ("text", "a text turn, as it came"),
-        ("tools", "tool calls, without `sync` copies"),
-        ("subagent", "a subagent, without `sync` copies"),
-    ];
-    for (name, what) in recordings {
-        let file = dir.join(format!("{name}.sse"));
-        let Ok(stream) = fs_err::read(&file) else {
-            println!("   {name}: no recording here: left out");
-            continue;
-        };
+    let stage = Stage::real(repod);
+    for (what, script) in turns(&stage.world.repos().join("web")) {
+        let stream = record(&stage, &script);
         let [decode, read, all] =
             [Way::Decode, Way::Read, Way::Translate].map(|way| speed(&stream, way));
         println!(
-            "   {what:<34} {all:>7.0} MB/s   {}   (decode {decode:.0}, and read {read:.0})",
+            "   {what:<12} {:>4} KiB  {all:>7.0} MB/s   {}   (decode {decode:.0}, and read {read:.0})",
+            stream.len() / 1024,
             verdict(all >= TARGET)
         );
     }
+    stage.world.finish();
+}
+
+/// What is recorded.
+fn turns(repo: &Path) -> [(&'static str, Script); 3] {
+    let text = "A sentence of what an agent says about what it has done, and why it did. ";
+    let code = "    let value = compute(&input, \"text\")?;\n".repeat(40);
+    let file = repo.join("made.rs");
+    let tools = Script::new()
+        .write(&file, &code)
+        .tools([ToolCall::read(&file), ToolCall::bash("git log --stat | head -50")])
+        .edit(&file, code.lines().next().unwrap_or_default(), "    let value = 1;")
+        .bash("cat made.rs")
+        .text("It is done.");
+    let child = Script::new().read(&file).bash("cat made.rs").paced(text.repeat(4), 20, PAUSE);
+    let child = Script::new().task(&child).text("It is so.");
+    let said = Script::new().reasoning(text.repeat(8)).paced(text.repeat(16), 80, PAUSE);
+    [("text", said), ("tool calls", tools), ("a subagent", child)]
+}
+
+/// Plays a turn, and keeps all that the backend tells meanwhile.
+fn record(stage: &Stage, script: &Script) -> Vec<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let oc = Oc::new(format!("http://127.0.0.1:{}", stage.backend.port));
+    let oc = oc.with_auth("opencode", &stage.backend.password);
+    runtime.expect("a runtime").block_on(async {
+        let session = oc.create_session(&stage.world.repos().join("web")).await.expect("a session");
+        let mut events = oc.global_events().await.expect("it tells");
+        events.record();
+        oc.prompt_async(&session, script.prompt("go on")).await.expect("it takes the prompt");
+        let ends = |event: &Value| {
+            event["type"] == "session.idle" && event["properties"]["sessionID"] == *session
+        };
+        events.next_where("the end of the turn", BOUND, ends).await.expect("it ends");
+        events.into_tape()
+    })
 }
 
 /// Megabytes in a second, of the middle round.
