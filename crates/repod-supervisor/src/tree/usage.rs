@@ -24,6 +24,11 @@ const BELIEVED: Duration = Duration::from_secs(60);
 pub struct Shares(HashMap<(u32, u64), (Instant, u64)>);
 
 impl Shares {
+    /// Forgets all: among how many a page is shared has changed.
+    pub fn forget(&mut self) {
+        self.0.clear();
+    }
+
     /// Forgets what has not been asked for long: the processes are gone, or are asked anew anyway.
     pub fn forget_old(&mut self) {
         self.0.retain(|_, (at, _)| at.elapsed() < BELIEVED);

@@ -36,7 +36,7 @@ const LEAST: Duration = Duration::from_millis(100);
 #[derive(Default)]
 pub(crate) struct Memory {
     last: Mutex<HashMap<RepoId, Measured>>,
-    shares: Mutex<Shares>,
+    shares: Mutex<(Vec<ProcessIdentity>, Shares)>,
     found: AtomicU64,
 }
 
@@ -166,10 +166,18 @@ fn wanted(daemon: &Daemon) -> Vec<Wanted> {
 
 fn measure(memory: &Memory, wanted: &[Wanted]) -> io::Result<()> {
     let machine = Snapshot::take().map_err(io::Error::other)?;
-    let mut shares = memory.shares.lock().unwrap_or_else(PoisonError::into_inner);
-    shares.forget_old();
+    let mut known = memory.shares.lock().unwrap_or_else(PoisonError::into_inner);
+    let (sharers, shares) = &mut *known;
+    // All backends run one file: a page of it is worth less to each when there are more.
+    let now: Vec<_> = wanted.iter().map(|backend| backend.identity.clone()).collect();
+    if *sharers == now {
+        shares.forget_old();
+    } else {
+        shares.forget();
+        *sharers = now;
+    }
     for backend in wanted {
-        let Some(usage) = machine.usage(&backend.identity, &mut shares) else { continue };
+        let Some(usage) = machine.usage(&backend.identity, shares) else { continue };
         let sample = memory.take(backend, usage);
         // A full disk is no reason to stop measuring the others.
         if let Err(error) = write(&backend.log, &sample) {

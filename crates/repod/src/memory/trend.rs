@@ -4,6 +4,9 @@
 //! teeth, one large step (a language server that starts) or a few wild samples do not move it, where a
 //! line of least squares would follow them. It is a leak when nearly all pairs agree that it
 //! grows, and the growth is large, absolutely and in proportion.
+//!
+//! Two windows are looked at: one of the last minutes, and one of the last two hours for what leaks slowly.
+//! For that, the least of each stretch of five minutes counts: what a collector could not free.
 
 use repod_proto::Growth;
 use std::collections::VecDeque;
@@ -11,6 +14,8 @@ use std::time::Duration;
 
 /// Samples looked at together: at one every 10 s, 4 minutes.
 const WINDOW: usize = 24;
+/// What becomes one sample of the long window: 24 of them are two hours.
+const STRETCH: f64 = 300.0;
 /// The first samples of a generation are its start, not a trend.
 const WARM_UP: usize = 5;
 /// The least growth over a window that is worth a word, in bytes and as a part of what was there.
@@ -23,10 +28,16 @@ const AGREE: usize = 80;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trend {
     seen: usize,
-    /// Seconds and bytes, oldest first.
-    window: VecDeque<(f64, f64)>,
+    short: Window,
+    long: Window,
+    /// When the stretch began that is being seen, and its least.
+    stretch: Option<(f64, u64)>,
     growth: Option<Growth>,
 }
+
+/// Seconds and bytes, oldest first.
+#[derive(Clone, Debug, Default)]
+struct Window(VecDeque<(f64, f64)>);
 
 impl Trend {
     /// Takes the next sample; samples come in the order of time. The answer stays until most of what
@@ -36,23 +47,52 @@ impl Trend {
         if self.seen <= WARM_UP {
             return None;
         }
-        if self.window.len() == WINDOW {
-            self.window.pop_front();
-        }
-        self.window.push_back((at.as_secs_f64(), to_float(bytes)));
+        let at = at.as_secs_f64();
+        self.short.push(at, bytes);
+        let is_told = self.stretched(at, bytes);
         self.growth = match self.growth {
             Some(growth) => still(growth, bytes),
-            None => self.judge(),
+            None => self.short.judge().or_else(|| {
+                let judged = is_told.then(|| self.long.judge()).flatten();
+                judged.filter(|_| !self.long.slows_down())
+            }),
         };
         self.growth
     }
 
+    /// Whether a stretch has ended.
+    fn stretched(&mut self, at: f64, bytes: u64) -> bool {
+        let (since, least) = self.stretch.map_or((at, bytes), |(at, least)| (at, least.min(bytes)));
+        let is_over = at - since >= STRETCH;
+        self.stretch = (!is_over).then_some((since, least));
+        if is_over {
+            self.long.push(at, least);
+        }
+        is_over
+    }
+}
+
+impl Window {
+    fn push(&mut self, at: f64, bytes: u64) {
+        if self.0.len() == WINDOW {
+            self.0.pop_front();
+        }
+        self.0.push_back((at, to_float(bytes)));
+    }
+
+    /// Whether it grew far less lately than before: what fills its caches does, what leaks does not.
+    fn slows_down(&self) -> bool {
+        let at = |n: usize| self.0.get(n).map_or(0.0, |(_, bytes)| *bytes);
+        let (half, end) = (self.0.len() / 2, self.0.len().saturating_sub(1));
+        at(end) - at(half) < (at(half) - at(0)) / 2.0
+    }
+
     fn judge(&self) -> Option<Growth> {
-        let (first, last) = (self.window.front()?, self.window.back()?);
-        if self.window.len() < WINDOW {
+        let (first, last) = (self.0.front()?, self.0.back()?);
+        if self.0.len() < WINDOW {
             return None;
         }
-        let mut slopes = slopes(&self.window);
+        let mut slopes = slopes(&self.0);
         let up = slopes.iter().filter(|slope| **slope > 0.0).count();
         let slope = median(&mut slopes)?;
         let added = slope * (last.0 - first.0);
@@ -131,6 +171,20 @@ mod tests {
             let one = (0..90_u64).map(|n| if n < step { 300 * MIB } else { 1500 * MIB });
             assert_eq!(flagged(one), None, "{step}");
         }
+    }
+
+    #[test]
+    fn what_leaks_slowly_is_flagged_within_three_hours_and_what_works_all_day_is_not() {
+        // 100 MiB an hour below the saw teeth of a collector.
+        let teeth = |n: u64| n % 7 * 8 * MIB;
+        let leaks = (0..1080_u64).map(|n| 300 * MIB + n * 100 * MIB / 360 + teeth(n));
+        let at = flagged(leaks).unwrap();
+        assert!((7200..10_800).contains(&at), "{at}");
+        let works = (0..8640_u64).map(|n| 300 * MIB + teeth(n) + n % 350 / 50 * 20 * MIB);
+        assert_eq!(flagged(works), None);
+        let warms_up =
+            (0..8640_u64).map(|n| (300 + 200_u64.saturating_sub(60_000 / (n + 300))) * MIB);
+        assert_eq!(flagged(warms_up), None);
     }
 
     #[test]
