@@ -72,6 +72,9 @@ pub fn apply(machine: &Machine, plan: &Plan) -> Result<Vec<String>, HardenError>
         // A container may not: the next look at the machine says that it is not so.
         if fs::write(&file, value).is_ok() {
             done.push(name.clone());
+        } else {
+            ledger.kernel.pop();
+            save(machine, &mut ledger)?;
         }
     }
     Ok(done)

@@ -165,8 +165,13 @@ impl Plan {
             if self.row(format!("sysctl:{name}"), &file, &effective, &wanted) {
                 lines.push_str(&format!("{name} = {wanted}\n"));
             }
-            if machine.is_this_one() && kernel.is_some_and(|value| value < wanted) {
+            if let Some(kernel) = kernel.filter(|value| machine.is_this_one() && *value < wanted) {
                 self.kernel.push((name.to_owned(), wanted.to_string()));
+                // A file alone counts from the next boot on.
+                if let Some(row) = self.rows.last_mut() {
+                    row.ok = false;
+                    row.note.get_or_insert(format!("the kernel still has {kernel}"));
+                }
             }
         }
         if !lines.is_empty() {

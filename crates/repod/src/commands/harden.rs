@@ -22,6 +22,9 @@ RestartSec=200ms
 # Backends outlive the daemon: only the daemon itself is ended with the unit.
 KillMode=process
 LimitNOFILE=65535:infinity
+# Each backend gets a control group of its own below the unit's, with the limits of repod.toml.
+Delegate=yes
+DelegateSubgroup=daemon
 
 [Install]
 WantedBy=default.target
