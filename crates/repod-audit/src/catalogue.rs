@@ -119,6 +119,12 @@ pub const RULES: &[Rule] = &[
         "`\"snapshot\": false` in opencode.json keeps no more of them; with the backend stopped the directory may be removed",
     ),
     rule(
+        "RP513",
+        Warning,
+        "the memory of a backend keeps growing",
+        "repod recycles it once it is idle; `repod restart PATH` does at once, `repod status --history PATH` shows it",
+    ),
+    rule(
         "RP601",
         Error,
         "an OpenCode outlived whoever started it",

@@ -1,6 +1,6 @@
 //! What was seen: plain data, made by the reader, read by the rules.
 
-use repod_proto::LeaseInfo;
+use repod_proto::{Growth, LeaseInfo};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -179,6 +179,8 @@ pub struct Record {
     pub backend: Option<Backend>,
     /// Logins in the user's own database that are not in the repo's: what they are called.
     pub logged_out: Vec<String>,
+    /// How its backend's memory grows, by the memory log, if it grows steadily.
+    pub growing: Option<Growth>,
 }
 
 /// A backend on record.
@@ -329,6 +331,10 @@ impl Snapshot {
 /// The variable every process of a backend carries.
 pub(crate) const MARKER: &str = "REPOD_BACKEND";
 
+/// What the file is called: by its own installer and its platform packages; by npm's `opencode-ai`, on
+/// Linux as well (1.18.33); where a package manager puts a script before it.
+const NAMES: [&str; 4] = ["opencode", "opencode.exe", ".opencode", ".opencode-wrapped"];
+
 impl Process {
     /// Whether it is OpenCode: by the file it runs; by its name once it has ended.
     pub fn is_opencode(&self) -> bool {
@@ -336,7 +342,7 @@ impl Process {
             Some(exe) => exe.file_name().map(|name| name.to_string_lossy().into_owned()),
             None => Some(self.comm.clone()),
         };
-        name.is_some_and(|name| matches!(name.as_str(), "opencode" | ".opencode"))
+        name.is_some_and(|name| NAMES.contains(&name.as_str()))
     }
 
     /// Whether it runs repod.

@@ -4,6 +4,7 @@
 
 use super::Sources;
 use crate::snapshot::{Backend, Loose, Record, Snapshot, Unreadable};
+use repod_proto::Growth;
 use serde::Deserialize;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 /// What is larger is no entry.
 const RECORD_MAX: u64 = 1024 * 1024;
+/// A line of a memory log has some 400 bytes.
+const LINE_MAX: u64 = 4096;
 
 #[derive(Deserialize)]
 struct Entry {
@@ -92,7 +95,19 @@ fn record(file: &Path) -> Result<Option<Record>, String> {
         identity: entry.identity,
         backend,
         logged_out: Vec::new(),
+        growing: file.parent().and_then(|dir| growing(&dir.join("memory.jsonl"))),
     }))
+}
+
+/// What the last line of a memory log says of growth.
+fn growing(log: &Path) -> Option<Growth> {
+    #[derive(Deserialize)]
+    struct Line {
+        growing: Option<Growth>,
+    }
+    let text = super::tail(log, LINE_MAX)?;
+    let last = text.trim_end().lines().last()?;
+    serde_json::from_str::<Line>(last).ok()?.growing
 }
 
 /// Notes a file that has more than this mode, or that is somebody else's. One that isn't there is in order.

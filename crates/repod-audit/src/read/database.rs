@@ -35,12 +35,18 @@ pub(super) async fn read(sources: &Sources, snapshot: &mut Snapshot) {
         .iter()
         .filter_map(|record| record.file.parent())
         .flat_map(|dir| [dir.join("repod.db"), dir.join("data/opencode/opencode.db")]);
-    for path in
-        distinct(live.chain(books).filter(|path| path.is_file()).map(|path| resolved(&path)))
-    {
+    let known =
+        distinct(live.chain(books).filter(|path| path.is_file()).map(|path| resolved(&path)));
+    // What was done in one that nobody has open was done before: only whether it is whole counts. A
+    // damaged one is never open, because OpenCode ends on it.
+    let idle = sources.own_data().map(|data| data.join("opencode.db"));
+    let idle = idle.map(|path| resolved(&path)).filter(|path| path.is_file());
+    let idle = idle.filter(|path| !known.contains(path));
+    let all = known.into_iter().map(|path| (path, true)).chain(idle.map(|path| (path, false)));
+    for (path, is_used) in all {
         let looked = tokio::time::timeout(
             if sources.deep { Duration::from_hours(1) } else { PATIENCE },
-            look(&path, sources.deep, &mut snapshot.skipped),
+            look(&path, is_used, sources.deep, &mut snapshot.skipped),
         );
         match looked.await {
             Ok(Ok(database)) => snapshot.databases.push(database),
@@ -54,7 +60,12 @@ pub(super) async fn read(sources: &Sources, snapshot: &mut Snapshot) {
     }
 }
 
-async fn look(path: &Path, deep: bool, skipped: &mut Vec<String>) -> Result<Database, sqlx::Error> {
+async fn look(
+    path: &Path,
+    is_used: bool,
+    deep: bool,
+    skipped: &mut Vec<String>,
+) -> Result<Database, sqlx::Error> {
     let mut database = Database { path: path.to_owned(), ..Database::default() };
     let size = path.metadata().map_or(0, |meta| meta.len());
     let mut connection = open(path).await?;
@@ -67,7 +78,7 @@ async fn look(path: &Path, deep: bool, skipped: &mut Vec<String>) -> Result<Data
     } else {
         skipped.push(format!("{}: {size} bytes are not checked without `--deep`", path.display()));
     }
-    if database.damage.is_none() && has_sessions(&mut connection).await? {
+    if is_used && database.damage.is_none() && has_sessions(&mut connection).await? {
         database.turns = turns(&mut connection).await?;
         database.misfiled = misfiled(&mut connection).await?;
     }

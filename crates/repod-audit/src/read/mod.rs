@@ -19,6 +19,7 @@ mod tests;
 
 use crate::snapshot::{Process, Snapshot};
 use std::collections::BTreeSet;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// Where to look. Tests give trees of plain files for `proc` and `sysctl`.
@@ -36,6 +37,8 @@ pub struct Sources {
     pub uid: u32,
     /// The temporary directory of the one who asks.
     pub temp: PathBuf,
+    /// The data directory OpenCode has with the environment of the one who asks.
+    pub data: Option<PathBuf>,
     /// Only what lies below these, if there are any.
     pub only: Vec<PathBuf>,
     /// Open files wanted for every backend.
@@ -56,11 +59,17 @@ impl Sources {
             home,
             uid: rustix::process::geteuid().as_raw(),
             temp: std::env::temp_dir(),
+            data: process::own_data().map(|data| resolved(&data)),
             only: only.into_iter().map(|path| resolved(&path)).collect(),
             nofile,
             installed: None,
             deep: false,
         }
+    }
+
+    /// The user's own data directory, if it is there and belongs to what is audited.
+    fn own_data(&self) -> Option<PathBuf> {
+        self.data.clone().filter(|data| data.is_dir() && self.covers(data))
     }
 
     /// Whether a path belongs to what is audited.
@@ -125,4 +134,14 @@ pub(crate) fn resolved(path: &Path) -> PathBuf {
 /// Each path once, in order.
 fn distinct(paths: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
     paths.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// The last part of a file, as text.
+fn tail(path: &Path, most: u64) -> Option<String> {
+    let mut file = fs_err::File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(most))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -16,7 +16,7 @@ pub(super) fn read(sources: &Sources, snapshot: &mut Snapshot) {
         .records
         .iter()
         .filter_map(|record| Some(record.file.parent()?.join("data/opencode")));
-    let data = distinct(plain.chain(managed));
+    let data = distinct(plain.chain(managed).chain(sources.own_data()));
     let mut left = if sources.deep { usize::MAX } else { FILES_MAX };
     let piles = data.iter().flat_map(|data| ["snapshot", "log"].map(|name| data.join(name)));
     let sized = piles.map(|dir| (size(&dir, &mut left), dir)).filter(|(bytes, _)| *bytes > 0);

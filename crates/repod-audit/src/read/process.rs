@@ -128,6 +128,13 @@ fn fingerprint(text: &str) -> u64 {
     })
 }
 
+/// The data directory of an OpenCode that would be started from here.
+pub(super) fn own_data() -> Option<PathBuf> {
+    let names = ["HOME", "XDG_DATA_HOME"].into_iter();
+    let set = names.filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+    homes(&set.collect()).map(|homes| homes.data.0)
+}
+
 /// Where OpenCode 1.18 keeps things, by its environment.
 fn homes(env: &BTreeMap<String, String>) -> Option<Homes> {
     let home = env.get("HOME").map(PathBuf::from);

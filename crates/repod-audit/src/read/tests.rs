@@ -20,6 +20,7 @@ fn sources(root: &Path) -> Sources {
         home: root.join("home"),
         uid,
         temp: root.join("tmp"),
+        data: Some(root.join("share/opencode")),
         only: Vec::new(),
         nofile: 4096,
         installed: None,
@@ -244,4 +245,41 @@ async fn logins_are_compared_by_name_with_the_database_they_came_from() {
     assert_eq!(look("adopted").await.len(), 4);
     fs_err::remove_file(&origin).unwrap();
     assert_eq!(look("adopted").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn the_user_s_own_database_is_checked_though_nobody_has_it_open() {
+    let root = tempfile::tempdir().unwrap();
+    let sources = sources(root.path());
+    assert_eq!(snapshot(&sources).await.databases.len(), 0, "there is none");
+    let data = sources.data.clone().unwrap();
+    fs_err::create_dir_all(&data).unwrap();
+    fs_err::write(data.join("opencode.db"), b"SQLite format 3\0, and then nothing").unwrap();
+    let snapshot = snapshot(&sources).await;
+    let damaged = snapshot.databases.iter().find(|it| it.damage.is_some());
+    assert_eq!(damaged.map(|it| &*it.path), Some(&*data.join("opencode.db")), "{snapshot:?}");
+    let findings = judge(&snapshot).findings;
+    assert!(findings.iter().any(|finding| finding.id == "RP605"), "{findings:?}");
+}
+
+#[tokio::test]
+async fn what_a_memory_log_says_last_is_read() {
+    let root = tempfile::tempdir().unwrap();
+    let sources = sources(root.path());
+    let dir = sources.home.join("repos/web-1");
+    fs_err::create_dir_all(&dir).unwrap();
+    let entry = r#"{"repo_id":"web-1","root":"/src/web","identity":"/src/web/.git"}"#;
+    fs_err::write(dir.join("endpoint.json"), entry).unwrap();
+    let grows = r#"{"growing":{"bytes_per_hour":1048576,"from_bytes":1,"grown_bytes":2}}"#;
+    for (log, expected) in [
+        (String::new(), false),
+        (format!("{grows}\n"), true),
+        (format!("{grows}\n{{\"rss\":1}}\n"), false),
+        (format!("{}\n{grows}\n", "x".repeat(9000)), true),
+        (format!("{grows}\n{{\"cut"), false),
+    ] {
+        fs_err::write(dir.join("memory.jsonl"), &log).unwrap();
+        let snapshot = snapshot(&sources).await;
+        assert_eq!(snapshot.records[0].growing.is_some(), expected, "{log}");
+    }
 }

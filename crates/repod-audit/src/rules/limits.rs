@@ -1,7 +1,7 @@
 //! Group 5: limits that agents run into.
 
 use crate::finding::{Evidence, Finding};
-use crate::snapshot::{MemoryGroup, Snapshot};
+use crate::snapshot::{Inotify, MemoryGroup, Process, Snapshot};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -15,8 +15,13 @@ const FREE_WANTED: u64 = 1 << 30;
 const OPENCODE: u64 = 320 << 20;
 /// Snapshots or logs that are worth a word.
 const PILE: u64 = 5 << 30;
+/// Those who use most of what is nearly used up are named: so many.
+const USERS_SHOWN: usize = 5;
 /// What is nearly used up: nine tenths.
 const NEARLY: u64 = 9;
+
+/// How much of something of inotify's a process has.
+type Use = fn(&Inotify) -> u64;
 
 pub(super) fn find(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
     let machine = &snapshot.machine;
@@ -40,33 +45,27 @@ pub(super) fn find(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
         let message = format!("{} processes may have fewer than {wanted} files open", low.len());
         findings.push(Finding::of("RP501", message, low));
     }
-    let used = |of: fn(&crate::Inotify) -> u64| {
-        snapshot.processes.values().map(|p| of(&p.inotify)).sum::<u64>()
-    };
+    let of: [Use; 2] = [|it| it.watches, |it| it.instances];
     let inotify = [
-        (
-            "RP502",
-            "fs.inotify.max_user_watches",
-            machine.max_user_watches,
-            WATCHES_WANTED,
-            used(|i| i.watches),
-        ),
+        ("RP502", "fs.inotify.max_user_watches", machine.max_user_watches, WATCHES_WANTED, of[0]),
         (
             "RP503",
             "fs.inotify.max_user_instances",
             machine.max_user_instances,
             INSTANCES_WANTED,
-            used(|i| i.instances),
+            of[1],
         ),
     ];
-    for (rule, name, limit, wanted, used) in inotify {
+    for (rule, name, limit, wanted, of) in inotify {
+        let used = snapshot.processes.values().map(|p| of(&p.inotify)).sum::<u64>();
         let Some(limit) = limit else {
             continue;
         };
         let evidence = Evidence::variable(name).saying(format!("{limit}, in use {used}"));
         if is_nearly(used, limit) {
             let message = format!("{used} of {limit} ({name}) are in use");
-            findings.push(Finding::of("RP505", message, vec![evidence.clone()]));
+            let most = most(snapshot, of);
+            findings.push(Finding::of("RP505", message, [vec![evidence.clone()], most].concat()));
         }
         if limit < wanted {
             let message = format!("{name} is {limit}, and {wanted} are wanted");
@@ -83,9 +82,41 @@ pub(super) fn find(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
     memory(snapshot, findings);
     memory_groups(snapshot, findings);
     leaks(snapshot, findings);
+    growing(snapshot, findings);
     for (dir, bytes) in snapshot.piles.iter().filter(|(_, bytes)| *bytes >= PILE) {
         let message = format!("`{}` has {} GiB", dir.display(), bytes >> 30);
         findings.push(Finding::of("RP512", message, vec![Evidence::path(dir)]));
+    }
+}
+
+/// The processes that have the most of it.
+fn most(snapshot: &Snapshot, of: Use) -> Vec<Evidence> {
+    let mut all: Vec<_> = snapshot.processes.values().filter(|p| of(&p.inotify) > 0).collect();
+    all.sort_by_key(|p| std::cmp::Reverse(of(&p.inotify)));
+    let say = |p: &&Process| {
+        let evidence = Evidence::pid(p.pid).maybe_at(p.cwd.as_deref());
+        evidence.saying(format!("{} ({})", of(&p.inotify), p.comm))
+    };
+    all.iter().take(USERS_SHOWN).map(say).collect()
+}
+
+/// What the daemon's memory log says of the backends that live.
+fn growing(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
+    for record in &snapshot.records {
+        let alive = record.backend.as_ref().filter(|backend| snapshot.lives(backend));
+        let (Some(backend), Some(growth)) = (alive, record.growing) else { continue };
+        let message = format!(
+            "the memory of the backend of `{}` grows by {} MiB an hour",
+            record.root.display(),
+            growth.bytes_per_hour >> 20
+        );
+        let detail = format!(
+            "from {} MiB by {} MiB so far",
+            growth.from_bytes >> 20,
+            growth.grown_bytes >> 20
+        );
+        let evidence = Evidence::pid(backend.pid).at(&record.root).saying(detail);
+        findings.push(Finding::of("RP513", message, vec![evidence]));
     }
 }
 

@@ -35,9 +35,10 @@ pub(super) fn find(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
     }
     let asked = snapshot.plain().filter_map(|process| {
         let port = wanted(process).filter(|port| *port != 0)?;
-        Some((port, Evidence::pid(process.pid).port(port)))
+        // A container has ports of its own.
+        Some(((process.mounts.clone(), port), Evidence::pid(process.pid).port(port)))
     });
-    for (port, evidence) in shared(asked) {
+    for ((_, port), evidence) in shared(asked) {
         let message = format!("{} processes were told to take port {port}", evidence.len());
         findings.push(Finding::of("RP204", message, evidence));
     }

@@ -91,6 +91,7 @@ fn backend(pid: u32) -> (Process, Record) {
             version: Some("1.18.33".into()),
         }),
         logged_out: Vec::new(),
+        growing: None,
     };
     (process, record)
 }
@@ -439,4 +440,48 @@ fn logins_that_a_repo_lacks_are_told() {
     let report = judge(&snapshot);
     assert_eq!(ids(&report), ["RP611"]);
     assert!(report.findings[0].message.contains("anna@example.org"));
+}
+
+#[test]
+fn a_backend_that_keeps_growing_is_told_while_it_lives() {
+    let (process, mut record) = backend(10);
+    let growth = repod_proto::Growth {
+        bytes_per_hour: 1 << 30,
+        from_bytes: 300 << 20,
+        grown_bytes: 90 << 20,
+    };
+    record.growing = Some(growth);
+    let mut snapshot = machine([process]);
+    snapshot.records.push(record);
+    let report = judge(&snapshot);
+    assert_eq!((ids(&report), pids(&report, "RP513")), (vec!["RP513"], vec![10]));
+    snapshot.processes.clear();
+    assert!(!ids(&judge(&snapshot)).contains(&"RP513"));
+}
+
+#[test]
+fn who_uses_most_of_inotify_is_named() {
+    let processes = (1..=9_u32).map(|pid| Process {
+        pid,
+        comm: format!("editor{pid}"),
+        inotify: crate::snapshot::Inotify { watches: u64::from(pid) * 30_000, instances: 1 },
+        ..Process::default()
+    });
+    let mut snapshot = machine(processes);
+    snapshot.machine.max_user_watches = Some(1_400_000);
+    let report = judge(&snapshot);
+    assert_eq!(pids(&report, "RP505"), [5, 6, 7, 8, 9]);
+}
+
+#[test]
+fn opencode_is_known_by_every_name_it_is_installed_under() {
+    for (exe, is_one) in [
+        ("/usr/local/bin/opencode", true),
+        ("/usr/lib/node_modules/opencode-ai/bin/opencode.exe", true),
+        ("/nix/store/x/bin/.opencode-wrapped", true),
+        ("/usr/bin/opencode-helper", false),
+    ] {
+        let process = Process { exe: Some(exe.into()), ..Process::default() };
+        assert_eq!(process.is_opencode(), is_one, "{exe}");
+    }
 }

@@ -130,7 +130,13 @@ async fn a_brownfield_is_found_fault_by_fault_and_under_repod_it_is_clean() {
     let fixed = fixed.expect("a fixed port that is free");
     Oc::new(&fixed.url).get("/session", None).await.unwrap();
     let second = serve(&world, &repos[0], &at("0"), true, "").await.unwrap();
-    let plain = serve(&world, &repos[1], &at("0"), true, "").await.unwrap();
+    // As npm's `opencode-ai` has it.
+    let npms = world.root().join("opencode.exe");
+    fs_err::hard_link(world.opencode(), &npms)
+        .or_else(|_| fs_err::copy(world.opencode(), &npms).map(drop))
+        .unwrap();
+    let npms = format!("shift; set -- '{}' \"$@\";", npms.display());
+    let plain = serve(&world, &repos[1], &at("0"), true, &npms).await.unwrap();
     let wide = serve(&world, &repos[2], &["--hostname", "0.0.0.0", "--port", "0"], true, "")
         .await
         .unwrap();
