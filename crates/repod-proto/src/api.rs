@@ -80,6 +80,18 @@ pub struct EnsureProgress {
     pub step: EnsureStep,
     /// The generation that is coming up.
     pub generation: Generation,
+    /// How many sessions were brought over, with the step `history`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<Done>,
+}
+
+/// How much of something is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Done {
+    /// So many.
+    pub done: u64,
+    /// Of so many.
+    pub of: u64,
 }
 
 /// One line of the answer to `POST /v1/ensure` with `Accept: application/x-ndjson`.

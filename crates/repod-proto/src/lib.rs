@@ -21,10 +21,10 @@ mod web;
 pub use activity::{Activity, Doing, RepoActivity, SessionActivity, ToolActivity};
 pub use agent::AgentEvent;
 pub use api::{
-    AdoptRequest, DaemonInfo, EjectRequest, EnsureProgress, EnsureRequest, EnsureStep, GcReport,
-    GcRequest, HibernateOutcome, HibernateReport, HibernateRequest, HistoryReport, RestartRequest,
-    ShutdownReport, ShutdownRequest, StatusQuery, StopOutcome, StopReport, StopRequest, StreamItem,
-    Target,
+    AdoptRequest, DaemonInfo, Done, EjectRequest, EnsureProgress, EnsureRequest, EnsureStep,
+    GcReport, GcRequest, HibernateOutcome, HibernateReport, HibernateRequest, HistoryReport,
+    RestartRequest, ShutdownReport, ShutdownRequest, StatusQuery, StopOutcome, StopReport,
+    StopRequest, StreamItem, Target,
 };
 pub use endpoint::{AdoptionInfo, BackendInfo, BackendState, Endpoint, RepoStatus, RepoSummary};
 pub use error::{ApiError, ErrorBody, ErrorCode};

@@ -24,6 +24,11 @@ const WINDOW: Duration = Duration::from_hours(1);
 const UNDER_WAY: i64 = 10 * 60 * 1000;
 /// Turns of so many sessions at most, the latest.
 const SESSIONS_MAX: i64 = 200;
+/// The session at the root of a session's tree, as far as it is there; a circle ends.
+const ROOT: &str = "(WITH RECURSIVE up(id, parent, n) AS ( \
+                       SELECT session.id, session.parent_id, 0 \
+                       UNION ALL SELECT p.id, p.parent_id, n + 1 FROM up JOIN session p ON p.id = up.parent WHERE n < 32) \
+                     SELECT id FROM up ORDER BY n DESC LIMIT 1)";
 /// Tools that write files. What a shell command writes isn't known from its record.
 const WRITERS: &str = "('write', 'edit', 'apply_patch', 'patch', 'multiedit')";
 
@@ -127,12 +132,12 @@ async fn turns(connection: &mut SqliteConnection) -> Result<Vec<Turn>, sqlx::Err
     let now = millis(SystemTime::now());
     let since = now - i64::try_from(WINDOW.as_millis()).unwrap_or(i64::MAX);
     let query = format!(
-        "SELECT m.data AS data, s.id AS id, s.parent_id AS parent, s.directory AS directory, s.title AS title, \
+        "SELECT m.data AS data, s.id AS id, s.root AS root, s.directory AS directory, s.title AS title, \
                 EXISTS (SELECT 1 FROM part p WHERE p.message_id = m.id \
                         AND json_extract(p.data, '$.type') = 'tool' \
                         AND json_extract(p.data, '$.state.status') IN ('running', 'completed') \
                         AND json_extract(p.data, '$.tool') IN {WRITERS}) AS writes \
-         FROM (SELECT * FROM session WHERE time_updated > ? ORDER BY time_updated DESC LIMIT ?) s \
+         FROM (SELECT *, {ROOT} AS root FROM session WHERE time_updated > ? ORDER BY time_updated DESC LIMIT ?) s \
          JOIN message m ON m.session_id = s.id AND m.time_created > ? \
          WHERE json_extract(m.data, '$.role') = 'assistant'"
     );
@@ -154,20 +159,11 @@ async fn turns(connection: &mut SqliteConnection) -> Result<Vec<Turn>, sqlx::Err
         let open_end = if now - from < UNDER_WAY { now } else { from };
         let to = message.time.completed.unwrap_or(open_end);
         let directory = PathBuf::from(row.try_get::<String, _>("directory")?);
-        let parent: Option<String> = row.try_get("parent")?;
+        let root: String = row.try_get("root")?;
         let fresh = || {
             let checkout = checkout::of(&directory).map_or(directory, |found| found.root);
             let title = row.try_get("title").unwrap_or_default();
-            (
-                Turn {
-                    root_session: parent.unwrap_or_else(|| id.clone()),
-                    title,
-                    checkout,
-                    from,
-                    to,
-                },
-                false,
-            )
+            (Turn { root_session: root, title, checkout, from, to }, false)
         };
         let (turn, writes) =
             turns.entry((id.clone(), message.parent.unwrap_or_default())).or_insert_with(fresh);

@@ -165,12 +165,15 @@ async fn a_database_is_looked_into_and_nothing_changes_in_use_or_not() {
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(projects)).execute(&mut user).await.unwrap();
     let rows = format!(
-        "INSERT INTO session VALUES ('a', NULL, '/nowhere/r', 't', {now}, 'q'), ('b', 'a', '/nowhere/r', 't', {now}, 'q'); \
+        "INSERT INTO session VALUES ('a', NULL, '/nowhere/r', 't', {now}, 'q'), ('b', 'a', '/nowhere/r', 't', {now}, 'q'), \
+           ('e', 'b', '/nowhere/r', 't', {now}, 'q'); \
          INSERT INTO message VALUES \
            ('m1', 'a', {now}, '{{\"role\":\"assistant\",\"parentID\":\"u\",\"time\":{{\"created\":{0},\"completed\":{1}}}}}'), \
            ('m2', 'a', {now}, '{{\"role\":\"assistant\",\"parentID\":\"u\",\"time\":{{\"created\":{1}}}}}'), \
+           ('m4', 'e', {now}, '{{\"role\":\"assistant\",\"parentID\":\"w\",\"time\":{{\"created\":{0}}}}}'), \
            ('m3', 'b', {now}, '{{\"role\":\"assistant\",\"parentID\":\"v\",\"time\":{{\"created\":{0}}}}}'); \
          INSERT INTO part VALUES ('m1', '{{\"type\":\"tool\",\"tool\":\"write\",\"state\":{{\"status\":\"completed\"}}}}'), \
+           ('m4', '{{\"type\":\"tool\",\"tool\":\"edit\",\"state\":{{\"status\":\"completed\"}}}}'), \
            ('m3', '{{\"type\":\"tool\",\"tool\":\"read\",\"state\":{{\"status\":\"completed\"}}}}')",
         now - 5000,
         now - 4000
@@ -180,15 +183,16 @@ async fn a_database_is_looked_into_and_nothing_changes_in_use_or_not() {
     let seen = look(&path).await;
     assert_eq!((beside(dir.path()), fs_err::read(&path).unwrap()), before);
     // One turn: its first answer wrote, its second is still being given. A reading one is none.
-    let [turn] = seen.databases[0].turns.as_slice() else { panic!("{seen:?}") };
+    let [turn, sub] = seen.databases[0].turns.as_slice() else { panic!("{seen:?}") };
     assert_eq!((turn.root_session.as_str(), turn.from), ("a", now - 5000));
+    assert_eq!(sub.root_session, "a", "a subagent's subagent");
     assert!(turn.to >= now && seen.databases[0].damage.is_none() && seen.skipped.is_empty());
 
     assert_eq!(seen.databases[0].misfiled, [(two, one)]);
 
     user.close().await.unwrap();
     assert_eq!(beside(dir.path()), ["one", "opencode.db", "two"]);
-    assert_eq!(look(&path).await.databases[0].turns.len(), 1);
+    assert_eq!(look(&path).await.databases[0].turns.len(), 2);
     assert_eq!(
         beside(dir.path()),
         ["one", "opencode.db", "two"],

@@ -8,7 +8,7 @@ mod asked;
 mod effects;
 
 use super::admission::Place;
-use super::bring_up::{self, Booted, Held};
+use super::bring_up::{self, Booted, Held, Step};
 use super::counts::{self, Since};
 use super::death::Kills;
 use super::failure::Known;
@@ -19,9 +19,7 @@ use crate::fault;
 use crate::registry::Record;
 use crate::repo::Repo;
 use repod_proto::home::RepoDir;
-use repod_proto::{
-    ApiError, BackendState, EnsureStep, ErrorCode, ExitCause, Generation, Home, LastExit,
-};
+use repod_proto::{ApiError, BackendState, ErrorCode, ExitCause, Generation, Home, LastExit};
 use repod_supervisor::files::LockFile;
 use repod_supervisor::identity::ProcessHandle;
 use repod_supervisor::launcher::{ExitReason, HeldChild};
@@ -83,8 +81,8 @@ pub(super) struct Actor {
     adopted: bool,
     leaving: bool,
     cleared: bool,
-    steps: (mpsc::Sender<EnsureStep>, mpsc::Receiver<EnsureStep>),
-    detail: Option<EnsureStep>,
+    steps: (mpsc::Sender<Step>, mpsc::Receiver<Step>),
+    detail: Option<Step>,
     kills: Kills,
     history: Arc<Mutex<()>>,
 }
@@ -454,7 +452,8 @@ impl Actor {
         view.alive = self.alive.clone();
         (view.adopted, view.leaving) = (self.adopted, self.leaving);
         view.admitted = self.place.is_some();
-        view.step = self.detail.or(self.life.step());
+        view.step = self.detail.map(|detail| detail.step).or(self.life.step());
+        view.sessions = self.detail.and_then(|detail| detail.sessions);
         view.recent_starts = self.life.recent_starts(self.now());
         Arc::new(view)
     }

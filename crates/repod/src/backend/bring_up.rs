@@ -13,7 +13,7 @@ use crate::secret::random_hex;
 use crate::settings::Settings;
 use repod_opencode::{BackendClient, Binary, Guard, Launch, LaunchSpec};
 use repod_proto::home::RepoDir;
-use repod_proto::{ApiError, EnsureStep, ErrorCode, Generation};
+use repod_proto::{ApiError, Done, EnsureStep, ErrorCode, Generation};
 use repod_supervisor::identity::ProcessIdentity;
 use repod_supervisor::launcher::{HeldChild, HeldSpawn};
 use repod_supervisor::log_tail::{self, LogFollower};
@@ -45,7 +45,7 @@ pub(super) struct Intended {
     pub(super) dir: RepoDir,
     pub(super) generation: Generation,
     pub(super) env: Option<BTreeMap<String, String>>,
-    pub(super) steps: mpsc::Sender<EnsureStep>,
+    pub(super) steps: mpsc::Sender<Step>,
     /// Held while the repo's own database is being written by repod.
     pub(super) history: Arc<Mutex<()>>,
 }
@@ -168,9 +168,16 @@ pub(super) fn env_of(sent: Option<&BTreeMap<String, String>>) -> BTreeMap<OsStri
 }
 
 /// Progress is for people: a full queue drops a word of it.
-pub(super) fn say(steps: &mpsc::Sender<EnsureStep>, step: EnsureStep) {
+/// What a start is at, and how many sessions it has brought over while it does that.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    pub(super) step: EnsureStep,
+    pub(super) sessions: Option<Done>,
+}
+
+pub(super) fn say(steps: &mpsc::Sender<Step>, step: EnsureStep) {
     tracing::debug!(step = step.as_str(), "bring-up");
-    let _ = steps.try_send(step);
+    let _ = steps.try_send(Step { step, sessions: None });
 }
 
 fn open_log(path: &Path) -> std::io::Result<std::fs::File> {
@@ -194,7 +201,7 @@ pub(super) async fn boot(
     backend: BackendRecord,
     log: std::path::PathBuf,
     deadline: Instant,
-    steps: mpsc::Sender<EnsureStep>,
+    steps: mpsc::Sender<Step>,
 ) -> Result<Booted, ApiError> {
     say(&steps, EnsureStep::Booting);
     let port = match timeout_at(deadline, reported_port(&log, backend.log_offset)).await {

@@ -4,14 +4,14 @@
 //! missing and why, and nothing is lost, because the user's database is only read and every further start tries
 //! again.
 
-use super::bring_up::say;
+use super::bring_up::Step;
 use super::shared::Shared;
 use crate::fault;
 use crate::repo::{self, Repo};
 use crate::settings::{History, Settings};
 use repod_history::{Adoption, HistoryError, Progress, Report, Selection, Standing};
 use repod_proto::home::RepoDir;
-use repod_proto::{ApiError, EnsureStep, ErrorCode, HistoryReport};
+use repod_proto::{ApiError, Done, EnsureStep, ErrorCode, HistoryReport};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,8 @@ use tokio::sync::mpsc;
 const LOOK: Duration = Duration::from_secs(5);
 /// After so many directories without an answer no more are looked at.
 const SILENT_MAX: usize = 3;
+/// After how many sessions it is said how far it is.
+const TOLD_EVERY: usize = 10;
 
 /// Whose history, and where it lies.
 pub(super) struct Ground<'a> {
@@ -36,7 +38,7 @@ impl Ground<'_> {
     /// Brings over what is due. What the user should know is returned; only settings that can't be read are an error.
     pub(super) async fn before_start(
         &self,
-        steps: &mpsc::Sender<EnsureStep>,
+        steps: &mpsc::Sender<Step>,
     ) -> Result<Option<String>, ApiError> {
         let settings = Settings::load(&self.shared.home.settings())?;
         if settings.backend.history == History::Fresh {
@@ -47,7 +49,11 @@ impl Ground<'_> {
             Ok(true) => {}
             Err(error) => return Ok(Some(self.missing(&error))),
         }
-        match self.bring_over(&|_| say(steps, EnsureStep::History)).await {
+        let told = |done, of| {
+            let sessions = (of > 0).then_some(Done { done, of });
+            let _ = steps.try_send(Step { step: EnsureStep::History, sessions });
+        };
+        match self.bring_over(&told).await {
             Ok(Some(report)) => {
                 self.log("sessions were brought over", &report);
                 Ok(self.logins_missing(&report))
@@ -63,7 +69,7 @@ impl Ground<'_> {
     /// Brings over what was added since.
     pub(super) async fn adopt(
         &self,
-        told: &(dyn Fn(usize) + Send + Sync),
+        told: &(dyn Fn(u64, u64) + Send + Sync),
     ) -> Result<HistoryReport, ApiError> {
         let report = self.bring_over(told).await.map_err(|error| refused(&error))?;
         let database = || self.database().map(|(database, _)| database).unwrap_or_default();
@@ -85,11 +91,11 @@ impl Ground<'_> {
 
     async fn bring_over(
         &self,
-        told: &(dyn Fn(usize) + Send + Sync),
+        told: &(dyn Fn(u64, u64) + Send + Sync),
     ) -> Result<Option<Report>, HistoryError> {
         let Some((database, data)) = self.database() else { return Ok(None) };
         let Some(adoption) = Adoption::begin(&database).await? else { return Ok(None) };
-        told(0);
+        told(0, 0);
         let survey = adoption.survey();
         let standings = self.standings(survey.directories()).await;
         let root = self.repo.root.to_string_lossy();
@@ -99,7 +105,9 @@ impl Ground<'_> {
             if done % 50 == 0 && done > 0 {
                 tracing::info!(repo = %self.repo.id, done, of, "bringing sessions over");
             }
-            told(done);
+            if done % TOLD_EVERY == 0 || done == of {
+                told(done as u64, of as u64);
+            }
         });
         adoption.carry(self.dir.dir(), &data, &selection, &progress).await.map(Some)
     }

@@ -5,7 +5,8 @@ use crate::capability;
 use crate::registry::{Record, split_token};
 use crate::repo::Repo;
 use repod_proto::{
-    ApiError, BackendInfo, BackendState, Endpoint, EnsureStep, Generation, LastExit,
+    ApiError, BackendInfo, BackendState, Done, Endpoint, EnsureProgress, EnsureStep, Generation,
+    LastExit, RepoId,
 };
 use repod_supervisor::identity::{ProcessHandle, ProcessIdentity};
 use std::path::Path;
@@ -18,6 +19,8 @@ pub(crate) struct View {
     pub(crate) generation: Generation,
     /// What is going on where somebody waits for it.
     pub(crate) step: Option<EnsureStep>,
+    /// How many sessions it has brought over, while it does.
+    pub(crate) sessions: Option<Done>,
     pub(crate) failure: Option<ApiError>,
     pub(crate) last_exit: Option<LastExit>,
     pub(crate) recent_starts: u32,
@@ -87,6 +90,7 @@ impl View {
             state: record.state,
             generation: record.generation,
             step: None,
+            sessions: None,
             failure: record.failure.clone(),
             last_exit: record.last_exit.clone(),
             recent_starts: 0,
@@ -142,8 +146,10 @@ impl View {
     }
 
     /// What to tell somebody who waits.
-    pub(crate) fn progress(&self) -> Option<(EnsureStep, Generation)> {
-        self.step.map(|step| (step, self.generation))
+    pub(crate) fn progress(&self, repo: &RepoId) -> Option<EnsureProgress> {
+        let (repo_id, step) = (repo.clone(), self.step?);
+        let (generation, sessions) = (self.generation, self.sessions);
+        Some(EnsureProgress { repo_id, step, generation, sessions })
     }
 
     /// The endpoint as `ensure` answers it.

@@ -6,7 +6,7 @@ use crate::output::{self, Rows};
 use futures_util::future::join_all;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use repod_client::Client;
-use repod_proto::{ApiError, Endpoint, ErrorBody, exit};
+use repod_proto::{ApiError, Done, Endpoint, EnsureProgress, ErrorBody, exit};
 use serde::Serialize;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -69,8 +69,13 @@ async fn ensure_one(
     }
     bar.set_prefix(path.display().to_string());
     bar.enable_steady_tick(Duration::from_millis(100));
-    let result =
-        client.ensure_with_progress(path, |progress| bar.set_message(progress.step.as_str())).await;
+    let told = |progress: EnsureProgress| match progress.sessions {
+        Some(Done { done, of }) => {
+            bar.set_message(format!("{}, {done} of {of}", progress.step.as_str()));
+        }
+        None => bar.set_message(progress.step.as_str()),
+    };
+    let result = client.ensure_with_progress(path, told).await;
     match &result {
         Ok(endpoint) => bar.finish_with_message(endpoint.state.as_str()),
         Err(error) => bar.abandon_with_message(error.code.to_string()),

@@ -8,10 +8,7 @@ use crate::daemon::Daemon;
 use crate::repo::Located;
 use crate::tally::{Timings, label};
 use futures_util::stream::{self, Stream};
-use repod_proto::{
-    ApiError, BackendState, Endpoint, EnsureProgress, EnsureRequest, ErrorCode, Generation,
-    StreamItem,
-};
+use repod_proto::{ApiError, BackendState, Endpoint, EnsureRequest, ErrorCode, StreamItem};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -100,12 +97,11 @@ async fn narrate(
     tokio::pin!(settled);
     let mut said = None;
     loop {
-        let now = views.borrow_and_update().progress();
+        let now = views.borrow_and_update().progress(&handle.repo().id);
         if now != said {
-            said = now;
-            if let Some((step, generation)) = now {
-                let item = progress(&handle, step, generation);
-                let _ = lines.try_send(item);
+            said.clone_from(&now);
+            if let Some(now) = now {
+                let _ = lines.try_send(StreamItem::Progress(now));
             }
         }
         tokio::select! {
@@ -120,15 +116,6 @@ async fn narrate(
             }
         }
     }
-}
-
-fn progress(
-    handle: &RepoHandle,
-    step: repod_proto::EnsureStep,
-    generation: Generation,
-) -> StreamItem {
-    let repo_id = handle.repo().id.clone();
-    StreamItem::Progress(EnsureProgress { repo_id, step, generation })
 }
 
 async fn find(daemon: &Daemon, request: &EnsureRequest) -> Result<(Located, RepoHandle), ApiError> {

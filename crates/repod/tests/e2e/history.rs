@@ -56,6 +56,9 @@ async fn a_repo_gets_its_own_sessions_out_of_the_shared_database_and_gives_them_
     let (api, notes) = (world.git_repo("api"), world.plain_dir("notes"));
     let tree = world.worktree(&web, "tree");
     let mut all = vec![web.clone(), clone.clone(), notes.clone(), api.clone()];
+    if full {
+        all.push(world.git_repo("docs"));
+    }
 
     let plain = world.bare(&web);
     let client = plain.oc();
@@ -124,6 +127,8 @@ async fn a_repo_gets_its_own_sessions_out_of_the_shared_database_and_gives_them_
     assert_eq!((adoption.state.as_str(), adoption.sessions), ("adopted", copies + 1));
     if full {
         ensure(&world, &all[3]);
+        let docs = oc(&ensure(&world, &all[4]));
+        assert_eq!(listed(&docs, &all[4]).await, theirs[4]);
     }
     enough.store(true, Ordering::SeqCst);
     assert!(writing.await.unwrap() > 0);

@@ -74,7 +74,7 @@ impl Actor {
         let env = env_of(asked.env.as_ref());
         let ground = Ground { shared: &self.shared, repo: &self.repo, dir: &self.dir, env: &env };
         match way {
-            Way::Over => ground.adopt(&|_| {}).await,
+            Way::Over => ground.adopt(&|_, _| {}).await,
             Way::Back => ground.eject().await,
         }
     }
