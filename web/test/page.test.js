@@ -33,6 +33,24 @@ for (const [name, scene, views] of [["twelve repos", twelve, [...VIEWS, ...SINGL
         await go(page, route, title);
         const settled = name === "none" && route === "memory" ? ".empty" : SETTLED[route];
         if (settled) await page.locator(settled).first().waitFor();
+        // A plot is a picture: its line has a colour, and everything else in it is grey.
+        for (const plot of await page.locator(".plot canvas").all()) {
+          const coloured = await plot.evaluate((canvas) => {
+            const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            let pixels = 0;
+            for (let at = 0; at < data.length; at += 4) {
+              const [red, green, blue, alpha] = data.subarray(at, at + 4);
+              if (alpha > 100 && Math.max(red, green, blue) - Math.min(red, green, blue) > 50) pixels += 1;
+            }
+            return pixels;
+          });
+          assert.ok(coloured > 200, `${route}: the line of a plot has ${coloured} pixels`);
+        }
+        if (route === "sessions" && name !== "none") {
+          await page.getByRole("row", { name: /Tidy the stylesheet.*wants to be allowed bash npm run lint -- --fix/ }).waitFor();
+          await page.getByRole("row", { name: /Find unused rules \(subagent\).*runs grep \S+hidden and 2 more/ }).waitFor();
+          assert.equal(await page.getByText("ses_review").count(), 0);
+        }
         if (route.startsWith("sessions/")) {
           await page.getByText("With it kept, the test passes.").waitFor();
           await page.getByRole("log").getByText("Keep the query when a link is followed").waitFor();

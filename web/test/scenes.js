@@ -6,7 +6,7 @@ const MiB = 2 ** 20;
 const clean = { findings: [], checked: [{ id: "A101", findings: 0 }, { id: "A102", findings: 0 }], skipped: [] };
 
 export const none = () => ({
-  "GET /v1/version": daemon, "GET /v1/ps": [], "GET /v1/leases": [], "GET /v1/sessions": [], "GET /v1/mutations": [], "GET /v1/audit": clean,
+  "GET /v1/version": daemon, "GET /v1/ps": [], "GET /v1/leases": [], "GET /v1/activity": { at: before(0), repos: [], leases: [] }, "GET /v1/sessions": [], "GET /v1/mutations": [], "GET /v1/audit": clean,
 });
 
 const before = (seconds) => new Date(Date.now() - seconds * 1000).toISOString();
@@ -105,6 +105,12 @@ export function twelve() {
       mutation(7, 3, 5, "rolled_back", ["theme.kt"]), mutation(8, null, 6, "applied", ["index.md"]), mutation(9, 0, 6, "applied", ["guide.md"]), mutation(10, 5, 0, "bypass", ["README.md"], { fence: 0 }), mutation(11, 3, 6, "unchanged", ["a.md"]),
       mutation(12, 6, 6, "applied", ["route.md"]),
     ],
+    "GET /v1/activity": { at: before(0), leases: [], repos: NAMES.map((name, at) => ({ ...repo(name, at), active: [
+      ...(at === 0 ? [{ session_id: "ses_review", directory: "/home/me/src/web", status: "waiting" },
+        { session_id: "ses_tui", title: "Tidy the stylesheet", directory: "/home/me/src/web", status: "waiting", doing: "permission", tool: { name: "bash", title: "npm run lint -- --fix" }, since: before(31) },
+        { session_id: "ses_sub", parent_session_id: "ses_tui", title: "Find unused rules", directory: "/home/me/src/web", status: "busy", doing: "tool", tool: { name: "grep", title: "\\.hidden", more: 2 }, since: before(12) }] : []),
+      ...(at === 3 ? [{ session_id: "ses_idle", directory: "/home/me/src/x", status: "idle" }] : []),
+    ] })) },
     "GET /v1/memory": (url) => {
       const all = samples(IDS.indexOf(url.searchParams.get("repo_id")), url.searchParams.get("after"));
       return { repo_id: url.searchParams.get("repo_id"), measured: all.length, samples: all };

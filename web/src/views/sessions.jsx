@@ -31,13 +31,46 @@ export function SessionRows({ sessions, withRepo }) {
 }
 
 export function Sessions({ overview: { sessions } }) {
+  const activity = usePolled((signal) => get("/v1/activity", {}, signal), []);
   const busy = sessions.filter(({ status }) => status === "busy" || status === "waiting").length;
   return (
     <View title="Sessions" aside={sessions.length > 0 && <p class="soft">{count(sessions.length, "agent session")}, {busy} at work</p>}>
       {sessions.length === 0
         ? <Empty title="There is no agent session">In a terminal: <code>repod prompt --session review "look at the last commit"</code></Empty>
         : <SessionRows sessions={sessions} withRepo />}
+      <Others sessions={sessions} activity={activity} />
     </View>
+  );
+}
+
+const DOING = { permission: "wants to be allowed", question: "asks you", tool: "runs", answering: "writes its answer", thinking: "thinks", working: "works" };
+
+function doing({ doing: at, tool }) {
+  const what = tool && <code>{[tool.name, tool.title].filter(Boolean).join(" ")}</code>;
+  return <>{DOING[at] ?? "–"} {what}{tool?.more > 0 && ` and ${tool.more} more`}</>;
+}
+
+/** Sessions that are no agent sessions: of terminals, of editors, and subagents. What they do is known, what they say is not. */
+function Others({ sessions, activity: { value, error } }) {
+  const agents = new Set(sessions.map((session) => session.agent_session_id));
+  const rows = (value?.repos ?? []).flatMap((repo) => (repo.active ?? []).filter(({ session_id: id }) => !agents.has(id)).map((one) => ({ ...one, repo_id: repo.repo_id })));
+  if (error) return <Problem error={error} />;
+  if (rows.length === 0) return null;
+  return (
+    <section aria-labelledby="others">
+      <h2 id="others">In terminals and editors</h2>
+      <Table label="Other sessions" head={["Status", "Session", "Repository", "Doing", "Since"]}>
+        {rows.map((one) => (
+          <tr key={`${one.repo_id} ${one.session_id}`}>
+            <td><State name={one.status} /></td>
+            <th scope="row">{one.title || one.session_id}{one.parent_session_id && <span class="soft"> (subagent)</span>}<div class="path">{one.directory}</div></th>
+            <td><RepoName id={one.repo_id} /></td>
+            <td>{doing(one)}</td>
+            <td>{one.since ? <Ago at={one.since} /> : "–"}</td>
+          </tr>
+        ))}
+      </Table>
+    </section>
   );
 }
 

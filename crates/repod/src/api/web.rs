@@ -28,6 +28,7 @@ pub(crate) fn dashboard(daemon: Arc<Daemon>) -> Router {
     Router::new()
         .route("/v1/version", get(super::version))
         .route("/v1/ps", get(super::ps))
+        .route("/v1/activity", get(super::activity))
         .route("/v1/leases", get(super::leases))
         .route("/v1/mutations", get(route::mutations))
         .route("/v1/sessions", get(sessions::list))
