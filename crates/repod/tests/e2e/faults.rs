@@ -126,7 +126,9 @@ async fn a_daemon_killed_at_any_step_of_a_start_is_recovered_from() {
         fs_err::write(world.repod_home().join(format!("fault-{point}")), "").unwrap();
         let client = client(&world);
         drop(world.repod(["ensure"]).arg(&repo).run());
-        assert!(!world.repod_home().join(format!("fault-{point}")).exists(), "{point} was reached");
+        // The last of them comes when the caller has his answer.
+        let armed = world.repod_home().join(format!("fault-{point}"));
+        wait_until(point, BOUND, async || (!armed.exists()).then_some(())).await;
         let endpoint = client.ensure_running(&repo).await.unwrap();
         assert_eq!(endpoint.state, BackendState::Ready, "{point}");
         assert_eq!(backends(&world), [pid(&endpoint)], "{point}");
