@@ -7,6 +7,9 @@ function foreignFiles({ directory, worktree }, { stage }, daemon, rights, routes
     const { session, call, tool } = entry
     const realOf = new Map(Object.entries(named))
     const told = pathsOf(tool, args, directory)
+    if ([...realOf.keys()].some((file) => !told.all.includes(file))) {
+      throw new Refusal("repod reads the paths of this call otherwise than OpenCode, so it was not done. Name the files by absolute paths.")
+    }
     // What isn't named lies in no repository, and stays where it is.
     const [all, edits] = [told.all, told.edits].map((files) => files.filter((file) => realOf.has(file)))
     const namesOf = (file) => [file, realOf.get(file)]

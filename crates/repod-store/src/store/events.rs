@@ -98,7 +98,7 @@ pub(super) async fn page(
 ) -> Result<Option<Page>, StoreError> {
     let Some(turn) = turns::find(tx, key, number).await? else { return Ok(None) };
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let (mut events, mut bytes, mut seen) = (Vec::new(), 0, after);
+    let (mut events, mut bytes, mut seen) = (Vec::new(), 0, after.min(i64::MAX as u64 - 1));
     // Piece by piece: what fits into a page is not known before it is read.
     'pieces: while events.len() < limit && bytes < PAGE {
         let sql = "SELECT first, events, lines FROM agent_turn_events WHERE repo_id = $1 AND session_id = $2 \

@@ -9,7 +9,7 @@ use super::{
 use crate::ops::Locator;
 use crate::settings::{Conflict, Policy};
 use repod_proto::{ApiError, Generation, RepoId};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 /// How long a call waits for the one before it to come in line: it may be lost, and is then asked again.
@@ -172,6 +172,19 @@ impl GuardedCall {
     }
 
     pub(super) fn absolute(&self, path: &str) -> PathBuf {
-        Path::new(&self.caller.directory).join(path)
+        lexical(&Path::new(&self.caller.directory).join(path))
     }
+}
+
+/// Without `.` and `..`, by the text alone: so OpenCode reads the paths of its calls, links or not.
+fn lexical(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(plain.pop()),
+            part => plain.push(part),
+        }
+    }
+    plain
 }

@@ -74,13 +74,18 @@ pub(super) async fn footprint(at: &At<'_>, call: &GuardedCall) -> Result<Footpri
         "apply_patch" => {
             let text = call.patch_text.as_ref().ok_or_else(|| missing("patchText"))?;
             match Envelope::parse(text) {
-                Some(envelope) if envelope.paths().len() <= PATHS_MAX => {
+                Some(envelope) if envelope.paths().len() > PATHS_MAX => {
+                    let message = format!("a patch may name {PATHS_MAX} files at most");
+                    return Err(ApiError::new(ErrorCode::InvalidRequest, message)
+                        .hint("split it into several patches"));
+                }
+                Some(envelope) => {
                     for (path, links) in envelope.hunks.iter().flat_map(written_by) {
                         add_file(at, call, path, links, &mut found).await?;
                     }
                 }
                 // The tool will say what is wrong with it; until then it may write here.
-                _ => add(at, call, &own, &mut found.places).await.map(drop)?,
+                None => add(at, call, &own, &mut found.places).await.map(drop)?,
             }
         }
         "bash" => {
@@ -124,7 +129,7 @@ fn paths_of(command: &str, cwd: &Path) -> (Vec<PathBuf>, bool) {
         return (paths, false);
     }
     let anywhere = classified.runs_in.contains(&Dir::Unknown);
-    let opaque = classified.opaque || anywhere;
+    let mut opaque = classified.opaque || anywhere;
     if !writes_only_what_it_names(&classified) {
         let runs_in = classified.runs_in.into_iter().filter_map(|dir| match dir {
             Dir::Known(dir) => Some(dir),
@@ -140,7 +145,11 @@ fn paths_of(command: &str, cwd: &Path) -> (Vec<PathBuf>, bool) {
         Target::File(path) | Target::Tree(path) => path,
         Target::Dynamic { .. } => cwd.to_owned(),
     }));
-    paths.truncate(PATHS_MAX);
+    if paths.len() > PATHS_MAX {
+        // The rest is looked for afterwards.
+        opaque = true;
+        paths.truncate(PATHS_MAX);
+    }
     (paths, opaque)
 }
 

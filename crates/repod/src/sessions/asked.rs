@@ -3,7 +3,7 @@
 use super::backend::TurnInput;
 use super::live::{Live, TurnRun};
 use super::log::TurnLog;
-use super::stores::{failed, updated};
+use super::stores::{Opened, failed, updated};
 use super::{Sessions, binding, checked_name, run, save};
 use crate::scope::Place;
 use crate::settings;
@@ -13,6 +13,7 @@ use repod_store::{Begun, NewTurn, Session, SessionKey};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 /// How long the turns of a session that is closed may take to end.
 const CLOSE_LIMIT: Duration = Duration::from_secs(20);
@@ -44,10 +45,24 @@ impl Sessions {
             most_ahead: if waits { self.0.settings.queue_max } else { 0 },
         };
         let place = self.place(&session).await?;
+        let (this, key) = (self.clone(), key.clone());
+        // Whether its caller stays or not: a turn that is on record has to be in line.
+        let lining = async move { this.put_in_line(&opened, &key, &new, (input, place, by)).await };
+        let lined = tokio::spawn(lining.in_current_span()).await;
+        lined.map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))?
+    }
+
+    async fn put_in_line(
+        &self,
+        opened: &Opened,
+        key: &SessionKey,
+        new: &NewTurn,
+        (input, place, by): (TurnInput, Place, RequestId),
+    ) -> Result<TurnBegun, ApiError> {
         let live = self.live(key);
         // In the order in which they are on record.
         let _in_line = live.lining.lock().await;
-        let begun = opened.store.begin_turn(&opened.owner, key, &new).await.map_err(failed)?;
+        let begun = opened.store.begin_turn(&opened.owner, key, new).await.map_err(failed)?;
         let (turn, ahead) = match updated(begun)? {
             Begun::New(turn, ahead) => (turn, ahead),
             Begun::Known(turn) => return Ok(self.begun(&turn, 0)),
@@ -67,7 +82,7 @@ impl Sessions {
             let status = Status { state: TurnState::Queued, ..Status::default() };
             run.log.tell(AgentEvent::Status(status));
             // Nobody saves what a turn in line tells.
-            save::last(&opened, key, &run).await;
+            save::last(opened, key, &run).await;
         }
         self.line_up(&live, run);
         Ok(self.begun(&turn, ahead))
@@ -88,10 +103,14 @@ impl Sessions {
             }
             run.abort.send_replace(true);
             // One that has not begun is over at once.
-            if live.leave_line(run.turn) {
-                run::settle_unstarted(self, &opened, &live, &run).await;
-            }
             ended.push(run.turn_id.clone());
+            if live.leave_line(run.turn) {
+                let (this, opened, live) = (self.clone(), opened.clone(), Arc::clone(&live));
+                // It is in no line any more: settled it must be, also when its caller leaves.
+                let settling =
+                    async move { run::settle_unstarted(&this, &opened, &live, &run).await };
+                let _ = tokio::spawn(settling.in_current_span()).await;
+            }
         }
         Ok(ended)
     }

@@ -130,7 +130,7 @@ impl TurnLog {
     /// Lines with numbers above `after`.
     pub(crate) fn after(&self, after: u64) -> Had {
         let lines = self.lines();
-        let (wanted, shown) = (after + 1, lines.shown());
+        let (wanted, shown) = (after.saturating_add(1), lines.shown());
         if wanted >= shown {
             let is_end = lines.is_closed && shown == lines.next();
             return if is_end { Had::End } else { Had::Nothing };

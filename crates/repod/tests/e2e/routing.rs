@@ -70,6 +70,34 @@ async fn a_write_an_edit_and_a_patch_of_another_repo_are_done_by_its_backend() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn however_the_path_is_written_it_is_the_other_repo_s() {
+    let world = world();
+    let (a, b) = (world.git_repo("a"), world.git_repo("b"));
+    fs_err::write(b.join("edited.txt"), "one\ntwo\n").unwrap();
+    ensure(&world, &b);
+    let client = oc(&ensure(&world, &a));
+    let session = client.create_session(&a).await.unwrap();
+    let script = Script::new()
+        .write("../b/relative.txt", "r\n")
+        .edit(format!("{}/./x/../../b//edited.txt", a.display()), "two", "TWO")
+        .text("done");
+    let turn = client.turn_in(&session, script.prompt("x")).await.unwrap();
+    assert_eq!(turn.succeeded().text, "done");
+    let patch = repod_testkit::patch_update("../b/edited.txt", "one", "ONE");
+    let patch = Prompt::new(Script::new().apply_patch(patch).text("done").prompt("x"));
+    let turn = client.turn_in(&session, patch.model(PATCH_MODEL)).await.unwrap();
+    assert_eq!(turn.succeeded().text, "done");
+    assert_eq!(fs_err::read_to_string(b.join("relative.txt")).unwrap(), "r\n");
+    assert_eq!(fs_err::read_to_string(b.join("edited.txt")).unwrap(), "ONE\nTWO\n");
+    assert_eq!(status(&world, &a), "");
+    let all = mutations(&world);
+    let tools: Vec<_> = all.iter().map(|it| (it.tool.as_str(), it.outcome)).collect();
+    let applied = MutationOutcome::Applied;
+    assert_eq!(tools, [("apply_patch", applied), ("edit", applied), ("write", applied)]);
+    world.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn clients_of_the_target_see_the_change_as_if_it_were_their_own() {
     let world = world();
     let (a, b) = (world.git_repo("a"), world.git_repo("b"));
