@@ -184,13 +184,6 @@ function writeGuard({ client, directory, worktree }, settings) {
 /** The guard as it must be when it can't work: nothing that could write passes. */
 function closedGuard(why) {
   return {
-    config: async (config) => {
-      shell.configured(config)
-      rights.configured(config)
-      if (!settings.stage) return
-      const roots = await daemon.roots().catch(() => [])
-      addRules(config, stageRules(settings.stage, worktree), roots)
-    },
     "tool.execute.before": async ({ tool }) => {
       if (READING.has(tool)) return
       throw new Refusal(
