@@ -20,7 +20,9 @@ export function launch() {
 
 /** A page that is listened to: what it asks for, what it is forbidden, what it says. */
 export async function open(browser, origin, { dark = false, ...more } = {}) {
-  const context = await browser.newContext({ viewport: { width: 1360, height: 860 }, colorScheme: dark ? "dark" : "light", ...more });
+  // Without transitions: what is looked at is what stays.
+  const looks = { viewport: { width: 1360, height: 860 }, colorScheme: dark ? "dark" : "light", reducedMotion: "reduce" };
+  const context = await browser.newContext({ ...looks, ...more });
   context.setDefaultTimeout(BOUND);
   const page = await context.newPage();
   const seen = { errors: [], elsewhere: [], requests: [] };

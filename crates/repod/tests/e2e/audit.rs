@@ -164,8 +164,10 @@ async fn a_brownfield_is_found_fault_by_fault_and_under_repod_it_is_clean() {
     let parent =
         world.command("sh").args(["-c", line]).arg(world.opencode()).dir(&repos[4]).spawn();
     let zombie: u32 = parent.wait_line("a pid", BOUND, |_| true).trim().parse().unwrap();
-    wait_until("the child to be OpenCode", BOUND, async || {
-        proc::cmdline(zombie).starts_with(world.opencode().to_str().unwrap()).then_some(())
+    wait_until("both to be what they will be", BOUND, async || {
+        let opencode = proc::cmdline(zombie).starts_with(world.opencode().to_str().unwrap());
+        // A shell that is still one would look after its child.
+        (opencode && proc::cmdline(parent.pid()).starts_with("sleep")).then_some(())
     })
     .await;
     proc::Handle::open(zombie).unwrap().kill().unwrap();
