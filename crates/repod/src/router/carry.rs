@@ -9,6 +9,7 @@ use super::told::{chain, diff, report, tell};
 use super::{Router, look, put};
 use crate::backend::{Asked, RepoHandle, Use};
 use crate::coordination::LeaseKey;
+use futures_util::future;
 use repod_opencode::{ApplyError, BackendClient};
 use repod_proto::{ApiError, ErrorCode, MutationOutcome, RepoId, RequestId, RouteReport};
 use repod_store::Journal;
@@ -17,8 +18,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Times a broken backend is followed to its next generation.
+/// Times a broken backend is followed to its next generation, forwards and again backwards.
 const ATTEMPTS: u32 = 6;
+/// Times the files are looked at in all: somebody else may write them all the while.
+const ROUNDS: u32 = 32;
 /// Between two, when the backend broke off and is still there: what it was told may go on.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long a target's backend may take to be there.
@@ -65,6 +68,8 @@ struct Means<'a> {
     /// The patches of its parts, where they have been made.
     exact: &'a [Exact],
     request: Option<&'a RequestId>,
+    /// A backend that is not to be had leaves it pending: whoever carries it out comes back.
+    comes_back: bool,
 }
 
 /// Why a backend did not apply a patch.
@@ -104,7 +109,7 @@ impl Router {
         tracing::debug!(operation = %op.id, resumed, "on record");
         // What is told of it is made while it is done.
         let told = op.clone();
-        let means = Means { exact: &exact, request: request.as_ref() };
+        let means = Means { exact: &exact, request: request.as_ref(), comes_back: false };
         let (op, diff) = tokio::join!(self.settle_with(&journal, op, resumed, means), diff(&told));
         report(&op?, diff)
     }
@@ -123,14 +128,15 @@ impl Router {
         }
     }
 
-    /// Brings an operation that is on record to its end.
-    pub(super) async fn settle(
+    /// Brings an operation that an earlier daemon left to its end. Where a backend is not to be had it
+    /// stays pending if its caller `comes_back`, else it is undone.
+    pub(super) async fn settle_left(
         &self,
         journal: &Journal,
         op: Operation,
-        resumed: bool,
+        comes_back: bool,
     ) -> Result<Operation, ApiError> {
-        self.settle_with(journal, op, resumed, Means::default()).await
+        self.settle_with(journal, op, true, Means { comes_back, ..Means::default() }).await
     }
 
     async fn settle_with(
@@ -165,42 +171,38 @@ impl Router {
         means: Means<'_>,
     ) -> Result<(State, Option<String>), ApiError> {
         let mut past = Past { resumed, ..Past::default() };
-        let mut last = None;
-        for attempt in 0..ATTEMPTS {
-            if attempt > 0 && last.is_some() {
-                tokio::time::sleep(PAUSE).await;
+        let (mut attempts, mut backwards) = (0, false);
+        for _ in 0..ROUNDS {
+            let (parts, undoes) = match next(op, &standing(op).await?, &past) {
+                Next::Settle(state, message) => return Ok((state, message)),
+                Next::Apply(parts) => (parts, false),
+                Next::Undo(parts, reason) => {
+                    past.refused = Some(reason);
+                    (parts, true)
+                }
+            };
+            if undoes && !std::mem::replace(&mut backwards, true) {
+                attempts = 0;
             }
-            // Applying, undoing and looking once more is one attempt.
-            for _ in 0..4 {
-                let standing = standing(op).await?;
-                let (parts, undoes) = match next(op, &standing, &past) {
-                    Next::Settle(state, message) => return Ok((state, message)),
-                    Next::Apply(parts) => (parts, false),
-                    Next::Undo(parts, reason) => {
-                        past.refused = Some(reason);
-                        (parts, true)
-                    }
-                };
-                match self.apply_all(op, &parts, means).await {
-                    Ok(()) if undoes => past.undone = true,
-                    Ok(()) => {}
-                    Err(Trouble::Refused(reason)) if undoes => {
-                        let message = format!("it can't be put back: {reason}");
-                        return Ok((State::Conflict, Some(message)));
-                    }
-                    Err(Trouble::Refused(reason)) => past.refused = Some(reason),
-                    Err(Trouble::Broke(error)) => {
-                        last = Some(error);
-                        break;
+            match self.apply_all(op, &parts, means).await {
+                Ok(()) if undoes => past.undone = true,
+                Ok(()) => {}
+                Err(Trouble::Refused(reason)) if undoes => return stuck(op, &past, &reason).await,
+                Err(Trouble::Refused(reason)) => past.refused = Some(reason),
+                Err(Trouble::Broke(error)) => {
+                    attempts += 1;
+                    match () {
+                        () if attempts < ATTEMPTS => tokio::time::sleep(PAUSE).await,
+                        // Left on record as it is.
+                        () if means.comes_back => return Err(error),
+                        () if undoes => return stuck(op, &past, &error.message).await,
+                        // What one of them can't have, none of them has.
+                        () => past.refused = Some(error.message),
                     }
                 }
             }
         }
-        // Left on record: the next daemon, or the same call again, goes on from here.
-        Err(last.unwrap_or_else(|| {
-            let message = "the files do not come to rest: somebody else writes them";
-            ApiError::new(ErrorCode::BackendBroke, message)
-        }))
+        stuck(op, &past, "the files do not come to rest: somebody else writes them").await
     }
 
     async fn apply_all(
@@ -209,6 +211,11 @@ impl Router {
         parts: &[(usize, Vec<Change>)],
         means: Means<'_>,
     ) -> Result<(), Trouble> {
+        if parts.len() > 1 {
+            // None is begun while one of them can't be had.
+            let all = parts.iter().filter_map(|(index, _)| op.parts.get(*index));
+            future::try_join_all(all.map(|part| self.reach(part))).await?;
+        }
         for (index, changes) in parts {
             let Some(part) = op.parts.get(*index) else { continue };
             let ready = means.exact.get(*index).filter(|exact| exact.changes == *changes);
@@ -229,10 +236,9 @@ impl Router {
         let handle = self.target(&part.repo).await.map_err(Trouble::Broke)?;
         // Counted as a client, so that it isn't put to sleep meanwhile.
         let _used = handle.client(Use::Request { stirs: true });
-        let root = Path::new(&part.directory);
-        let (ensured, converts, patch) = tokio::join!(
-            tokio::time::timeout(ENSURE_LIMIT, handle.ensure(Asked::default())),
-            put::is_needed(root, changes),
+        let (backend, converts, patch) = tokio::join!(
+            self.reach(part),
+            put::is_needed(Path::new(&part.directory), changes),
             async {
                 match ready {
                     Some(ready) => Ok(ready.patch.clone()),
@@ -240,20 +246,7 @@ impl Router {
                 }
             },
         );
-        let broke = |code, what: String| {
-            Trouble::Broke(ApiError::new(
-                code,
-                format!("the backend of `{}` {what}", part.directory),
-            ))
-        };
-        let view = ensured
-            .map_err(|_| broke(ErrorCode::Deadline, "does not come up".to_owned()))?
-            .map_err(Trouble::Broke)?;
-        let Some(process) = &view.process else {
-            return Err(broke(ErrorCode::BackendBroke, "has just ended".to_owned()));
-        };
-        let backend = BackendClient::new(process.port, process.password.clone());
-        let backend = backend.on_behalf_of(request);
+        let backend = backend?.on_behalf_of(request);
         tracing::debug!(repo = %part.repo, converts, "applying");
         let done = match converts {
             true => self.put(&backend, part, changes).await?,
@@ -276,9 +269,25 @@ impl Router {
                 Err(Trouble::Refused(format!("`git apply` in `{directory}` said: {reason}")))
             }
             Err(ApplyError::Broke(error)) => {
-                Err(broke(ErrorCode::BackendBroke, format!("broke off: {error}")))
+                Err(broke(part, ErrorCode::BackendBroke, format!("broke off: {error}")))
             }
         }
+    }
+
+    /// The backend of a part, brought up where it isn't.
+    async fn reach(&self, part: &Part) -> Result<BackendClient, Trouble> {
+        let handle = self.target(&part.repo).await.map_err(Trouble::Broke)?;
+        let ensuring = tokio::time::timeout(ENSURE_LIMIT, handle.ensure(Asked::default()));
+        let view = ensuring
+            .await
+            .map_err(|_| broke(part, ErrorCode::Deadline, "does not come up".to_owned()))?
+            .map_err(|error| {
+                broke(part, error.code, format!("is not to be had: {}", error.message))
+            })?;
+        let Some(process) = &view.process else {
+            return Err(broke(part, ErrorCode::BackendBroke, "has just ended".to_owned()));
+        };
+        Ok(BackendClient::new(process.port, process.password.clone()))
     }
 
     /// The same for files that git converts.
@@ -322,6 +331,34 @@ impl Router {
         let id: RepoId = repo.parse().map_err(|_| unknown())?;
         self.0.fleet.known(&id).await?.ok_or_else(unknown)
     }
+}
+
+fn broke(part: &Part, code: ErrorCode, what: String) -> Trouble {
+    let message = format!("the backend of `{}` {what}", part.directory);
+    Trouble::Broke(ApiError::new(code, message))
+}
+
+/// Neither done nor undone: where it is left.
+async fn stuck(
+    op: &Operation,
+    past: &Past,
+    reason: &str,
+) -> Result<(State, Option<String>), ApiError> {
+    let standing = standing(op).await?;
+    let mut written = Vec::new();
+    for (part, at) in op.parts.iter().zip(&standing) {
+        let files = part.files.iter().zip(at).filter(|(_, at)| **at == At::After);
+        let directory = Path::new(&part.directory);
+        written
+            .extend(files.map(|(file, _)| format!("`{}`", directory.join(&file.path).display())));
+    }
+    let why = past.refused.as_deref().unwrap_or("it was begun");
+    let written = match written.is_empty() {
+        true => String::new(),
+        false => format!("; written are {}", written.join(", ")),
+    };
+    let message = format!("{why}; and it can't be put back: {reason}{written}");
+    Ok((State::Conflict, Some(message)))
 }
 
 fn record(id: String, source: Source, wanted: BTreeMap<LeaseKey, Target>) -> NewOperation {

@@ -51,7 +51,7 @@ impl Router {
             let done =
                 super::carry::standing(&op).await?.iter().flatten().all(|at| *at == At::After);
             if done {
-                self.settle(&journal, op, true).await?;
+                self.settle_left(&journal, op, true).await?;
             } else {
                 tokio::spawn(self.clone().finish(journal.clone(), op));
             }
@@ -62,10 +62,11 @@ impl Router {
         Ok(())
     }
 
-    /// Ends one operation under the leases of its branches.
+    /// Ends one operation under the leases of its branches. Patiently: what can't be brought up now may be
+    /// later. The last time it is undone if it can't be done.
     async fn finish(self, journal: Journal, op: Operation) {
-        for _ in 0..TRIES {
-            match self.try_finish(&journal, &op.id).await {
+        for left in (0..TRIES).rev() {
+            match self.try_finish(&journal, &op.id, left > 0).await {
                 Ok(state) => {
                     tracing::info!(operation = %op.id, ?state, "a write that was cut short is settled");
                     return;
@@ -78,7 +79,12 @@ impl Router {
         }
     }
 
-    async fn try_finish(&self, journal: &Journal, id: &str) -> Result<State, ApiError> {
+    async fn try_finish(
+        &self,
+        journal: &Journal,
+        id: &str,
+        comes_back: bool,
+    ) -> Result<State, ApiError> {
         let Some(op) = journal.get(id).await.map_err(store)? else { return Ok(State::Refused) };
         let mut branches = Vec::new();
         for part in &op.parts {
@@ -108,6 +114,6 @@ impl Router {
         let _alone = self.0.working.hold(id).await;
         // The caller may have come back and finished it meanwhile.
         let Some(op) = journal.get(id).await.map_err(store)? else { return Ok(State::Refused) };
-        Ok(self.settle(journal, op, true).await?.state)
+        Ok(self.settle_left(journal, op, comes_back).await?.state)
     }
 }

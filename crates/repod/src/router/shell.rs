@@ -4,7 +4,7 @@ use super::Router;
 use super::journals::store;
 use super::stage::operation_id;
 use crate::backend::{Asked, Use};
-use repod_opencode::BackendClient;
+use repod_opencode::{BackendClient, ProbeError};
 use repod_proto::{ApiError, ErrorCode, RequestId};
 use repod_store::Journal;
 use repod_store::journal::{NewOperation, Part, State};
@@ -16,9 +16,13 @@ use std::sync::{Mutex, PoisonError};
 /// Sessions remembered for commands; beyond this new ones are made.
 const SESSIONS_MAX: usize = 1024;
 
-/// Sessions in which commands of other repos' sessions run, by who runs them and where.
+/// Who runs commands, and where.
+type Place = (String, String);
+
+/// Sessions in which commands of other repos' sessions ran, and in which none runs now: OpenCode runs one
+/// command at a time in each.
 #[derive(Default)]
-pub(super) struct Sessions(Mutex<HashMap<(String, String), String>>);
+pub(super) struct Sessions(Mutex<HashMap<Place, Vec<String>>>);
 
 /// What a command came to.
 pub(crate) struct Ran {
@@ -27,16 +31,21 @@ pub(crate) struct Ran {
 }
 
 impl Sessions {
-    fn get(&self, key: &(String, String)) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    fn take(&self, place: &Place) -> Option<String> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = all.get_mut(place)?.pop();
+        if all.get(place).is_some_and(Vec::is_empty) {
+            all.remove(place);
+        }
+        free
     }
 
-    fn put(&self, key: (String, String), session: String) {
+    fn give(&self, place: Place, session: String) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= SESSIONS_MAX {
+        if all.values().map(Vec::len).sum::<usize>() >= SESSIONS_MAX {
             all.clear();
         }
-        all.insert(key, session);
+        all.entry(place).or_default().push(session);
     }
 }
 
@@ -103,7 +112,9 @@ impl Router {
         let backend = BackendClient::new(process.port, process.password.clone());
         let backend = backend.on_behalf_of(Some(request));
         let who = foreign.call.caller.root.clone();
-        let target = self.session_there(&backend, &foreign.call, &place.worktree).await?;
+        let whose = format!("{}/{}", foreign.call.caller.repo, foreign.call.caller.root);
+        let there = (whose, place.worktree.clone());
+        let target = self.session_there(&backend, &foreign.call, &there).await?;
 
         let journal = self.0.journals.of(&key.repo).await?;
         let leases = self.0.coordination.leases().await?;
@@ -150,11 +161,21 @@ impl Router {
         }));
         let ran = backend.shell(&target, script.command()).await;
         running.0 = None;
+        if ran.is_ok() {
+            self.0.sessions.give(there, target);
+        }
         let (state, message, result) = match ran {
             Ok(output) => {
                 let ran = unmarked(&output, &mark);
                 let message = format!("exit {}: {command}", ran.exit);
                 (State::Applied, message, Ok(ran))
+            }
+            // Said before anything is run: nobody listens, no such session or agent, or it is busy.
+            Err(error @ (ProbeError::Refused | ProbeError::Failed { status: 400..=499, .. })) => {
+                let message = format!("it was not run: {error}");
+                let answer = ApiError::new(ErrorCode::WriteRefused, message.clone())
+                    .hint("call `bash` again");
+                (State::Refused, message, Err(answer))
             }
             Err(error) => {
                 let message = format!("its backend broke off while the command ran: {error}");
@@ -173,25 +194,23 @@ impl Router {
         result
     }
 
+    /// A session for one command.
     async fn session_there(
         &self,
         backend: &BackendClient,
         call: &crate::coordination::GuardedCall,
-        directory: &str,
+        place: &Place,
     ) -> Result<String, ApiError> {
-        let key = (format!("{}/{}", call.caller.repo, call.caller.root), directory.to_owned());
-        let broke = |error: repod_opencode::ProbeError| {
+        let broke = |error: ProbeError| {
             ApiError::new(ErrorCode::BackendBroke, format!("no session can be had there: {error}"))
         };
-        if let Some(known) = self.0.sessions.get(&key)
+        if let Some(known) = self.0.sessions.take(place)
             && backend.session(&known).await.is_ok()
         {
             return Ok(known);
         }
         let title = format!("commands of `{}` ({})", call.caller.title, call.caller.repo);
-        let made = backend.create_session(directory, &title).await.map_err(broke)?;
-        self.0.sessions.put(key, made.clone());
-        Ok(made)
+        backend.create_session(&place.1, &title).await.map_err(broke)
     }
 }
 

@@ -23,7 +23,7 @@ const SESSIONS: usize = 8;
 const DEATHS: (usize, Duration) = (3, Duration::from_secs(60));
 
 /// For some writes, and for all.
-const BOUNDS: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(1200));
+const BOUNDS: (Duration, Duration) = (Duration::from_mins(10), Duration::from_mins(20));
 
 /// The repos, and what their ids are.
 struct Scene {

@@ -1,5 +1,7 @@
 //! Writes that leave their repo, seen from outside: two repos, the real OpenCode in both.
 
+mod unreachable;
+
 use crate::{BOUND, builder, ensure, oc, pid, world};
 use repod_proto::{MutationInfo, MutationOutcome};
 use repod_testkit::{Oc, PATCH_MODEL, Prompt, Script, TurnOutcome, World, proc, wait_until};
