@@ -1,7 +1,7 @@
 //! Sudden death at a chosen point, and events that are lost, for the tests of recovery. Release builds have
 //! none of it.
 
-use repod_proto::Home;
+use repod_proto::{ApiError, ErrorCode, Home};
 use std::time::Duration;
 
 /// Dies here, as by `kill -9`, if the home has a file `fault-<point>`; the file goes first, so that
@@ -23,6 +23,15 @@ pub(crate) fn point(home: &Home, point: &str) {
 pub(crate) fn panics(home: &Home, point: &str) {
     if cfg!(debug_assertions) && home.dir().join(format!("fault-panic-{point}")).exists() {
         panic!("on purpose: `fault-panic-{point}`");
+    }
+}
+
+/// Fails once, as if the disk had, if the home has a file `fault-fails-<point>`.
+pub(crate) fn failure(home: &Home, point: &str) -> Result<(), ApiError> {
+    let file = home.dir().join(format!("fault-fails-{point}"));
+    match cfg!(debug_assertions) && fs_err::remove_file(file).is_ok() {
+        true => Err(ApiError::new(ErrorCode::StateIo, format!("on purpose: `{point}`"))),
+        false => Ok(()),
     }
 }
 

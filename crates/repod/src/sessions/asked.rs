@@ -7,12 +7,13 @@ use super::stores::{Opened, failed, updated};
 use super::{Sessions, binding, checked_name, run, save};
 use crate::scope::Place;
 use crate::settings;
+use futures_util::future;
 use repod_proto::agent::{AgentEvent, Status, TurnState};
 use repod_proto::{ApiError, ErrorCode, OnBusy, RequestId, SessionAnswer, TurnBegun, TurnRequest};
 use repod_store::{Begun, NewTurn, Session, SessionKey};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{OwnedMutexGuard, watch};
 use tracing::Instrument as _;
 
 /// How long the turns of a session that is closed may take to end.
@@ -59,9 +60,8 @@ impl Sessions {
         new: &NewTurn,
         (input, place, by): (TurnInput, Place, RequestId),
     ) -> Result<TurnBegun, ApiError> {
-        let live = self.live(key);
         // In the order in which they are on record.
-        let _in_line = live.lining.lock().await;
+        let (live, _in_line) = self.lining(key).await;
         let begun = opened.store.begin_turn(&opened.owner, key, new).await.map_err(failed)?;
         let (turn, ahead) = match updated(begun)? {
             Begun::New(turn, ahead) => (turn, ahead),
@@ -115,17 +115,30 @@ impl Sessions {
         Ok(ended)
     }
 
+    /// A session at hand, into whose line nobody else puts anything meanwhile.
+    async fn lining(&self, key: &SessionKey) -> (Arc<Live>, OwnedMutexGuard<()>) {
+        loop {
+            let live = self.live(key);
+            let alone = Arc::clone(&live.lining).lock_owned().await;
+            // Who had it before may have closed it.
+            if Arc::ptr_eq(&live, &self.live(key)) {
+                return (live, alone);
+            }
+        }
+    }
+
     /// Closes a session, after its turns have been ended. Its conversation stays where it is.
     pub(crate) async fn close(&self, key: &SessionKey) -> Result<Session, ApiError> {
         let (opened, _) = self.find(key).await?;
-        let live = self.live(key);
-        let running = live.running();
+        // What comes meanwhile finds it closed.
+        let (live, _alone) = self.lining(key).await;
+        let open = live.open();
         self.abort(key, None).await?;
-        if let Some(run) = running {
+        let all = open.iter().map(|run| async {
             let mut changes = run.log.changes();
-            let closed = async { while !run.log.is_closed() && changes.changed().await.is_ok() {} };
-            let _ = tokio::time::timeout(CLOSE_LIMIT, closed).await;
-        }
+            while !run.log.is_closed() && changes.changed().await.is_ok() {}
+        });
+        let have_ended = tokio::time::timeout(CLOSE_LIMIT, future::join_all(all)).await.is_ok();
         // What others have it do ends too; a backend that sleeps isn't woken for that.
         if let Some(place) = self.open_place(&live).await {
             let scope = self.0.scopes.acquire(&place).await?;
@@ -133,7 +146,9 @@ impl Sessions {
             self.0.agent.close_session(&bound, &scope).await?;
         }
         let closing = opened.store.close(&opened.owner, key).await.map_err(failed)?;
-        self.live_mut().remove(key);
+        if have_ended {
+            self.live_mut().remove(key);
+        }
         updated(closing)
     }
 

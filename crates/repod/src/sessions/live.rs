@@ -19,7 +19,7 @@ pub(super) struct Live {
     /// One at a time binds it to the agent's conversation.
     pub(super) binding: tokio::sync::Mutex<()>,
     /// Who puts a turn on record puts it in line before the next does.
-    pub(super) lining: tokio::sync::Mutex<()>,
+    pub(super) lining: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// One turn of it, from its place in line to its end.
@@ -63,7 +63,7 @@ impl Live {
             key,
             line: Mutex::default(),
             binding: tokio::sync::Mutex::default(),
-            lining: tokio::sync::Mutex::default(),
+            lining: Arc::default(),
         }
     }
 
@@ -78,6 +78,13 @@ impl Live {
 
     pub(super) fn note(&self, session: Session) {
         self.line().session = Some(session);
+    }
+
+    /// It is a new session of this name: nothing of the one before holds.
+    pub(super) fn renew(&self, session: Session) {
+        let mut line = self.line();
+        (line.session, line.verified) = (Some(session), None);
+        line.recent.clear();
     }
 
     pub(super) fn verified(&self) -> Option<Generation> {

@@ -160,7 +160,7 @@ impl Sessions {
         let (session, is_created) =
             match opened.store.ensure(&opened.owner, &new).await.map_err(failed)? {
                 Ensured::Created(session) => {
-                    self.live_mut().remove(&key);
+                    self.live(&key).renew(session.clone());
                     (session, true)
                 }
                 Ensured::Resumed(session) | Ensured::Taken(session, _) => (session, false),
@@ -290,9 +290,8 @@ impl Sessions {
     /// The store of a repo; turns that an earlier daemon left in it are taken up when it is opened.
     async fn opened(&self, repo: &RepoId) -> Result<Opened, ApiError> {
         let opened = self.0.stores.of(repo).await?;
-        if opened.take_left_over() {
-            self.recover_store(&opened).await?;
-        }
+        // One at a time does it; one that fails or is cut off leaves it to the next.
+        opened.taken_up.get_or_try_init(|| self.recover_store(&opened)).await?;
         Ok(opened)
     }
 
@@ -321,7 +320,8 @@ impl Sessions {
     fn live(&self, key: &SessionKey) -> Arc<Live> {
         let mut all = self.live_mut();
         if !all.contains_key(key) && all.len() >= LIVE_MAX {
-            all.retain(|_, live| !live.is_idle());
+            // Who has one in hand may be about to put a turn into its line.
+            all.retain(|_, live| Arc::strong_count(live) > 1 || !live.is_idle());
         }
         let new = || Arc::new(Live::new(key.clone()));
         Arc::clone(all.entry(key.clone()).or_insert_with(new))

@@ -7,26 +7,37 @@ use super::live::{LeftOver, TurnRun};
 use super::log::TurnLog;
 use super::retold::Retold;
 use super::stores::{Opened, failed, updated};
-use repod_proto::ApiError;
+use repod_proto::{ApiError, ErrorCode, RepoId};
 use repod_store::{Outcome, Session, Settlement, Turn, TurnFailure, TurnState};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Lines of what a turn told, read in one go.
 const PAGE: u32 = 1000;
+/// Between two tries at a store that fails, and how many there are.
+const PAUSE: Duration = Duration::from_secs(5);
+const TRIES: u32 = 100;
 
 impl Sessions {
     /// Before anybody is answered: every turn that was left has its place in its session's line again.
+    /// Where that fails it is tried on, and by whoever wants something of the sessions there.
     pub(crate) async fn recover(&self) {
         for handle in self.0.fleet.all() {
             let id = &handle.repo().id;
-            let known = match self.stores().known(id).await {
+            match self.stores().known(id).await {
                 Ok(None) => continue,
-                Ok(Some(_)) => self.opened(id).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = known {
-                tracing::error!(repo = %id, %error, "its sessions can't be read");
+                Ok(Some(_)) => {
+                    if let Err(error) = self.opened(id).await {
+                        tracing::error!(repo = %id, %error, "its sessions can't be taken up");
+                        tokio::spawn(self.clone().try_on(id.clone()));
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(repo = %id, %error, "its sessions can't be read");
+                    tokio::spawn(self.clone().try_on(id.clone()));
+                }
             }
             if self.stores().is_shared() {
                 return;
@@ -34,31 +45,57 @@ impl Sessions {
         }
     }
 
-    pub(super) async fn recover_store(&self, opened: &Opened) -> Result<(), ApiError> {
-        let left = opened.store.recover(&opened.owner).await.map_err(failed)?;
-        for turn in updated(left)? {
-            tracing::info!(session = turn.key.session_id, turn = turn.turn, "a turn was left");
-            let (key, number) = (turn.key.clone(), turn.turn);
-            if let Err(error) = self.take_up(opened, turn).await {
-                tracing::warn!(session = key.session_id, turn = number, %error, "it can't go on");
-                let error = TurnFailure {
-                    name: "Interrupted".to_owned(),
-                    message: format!("it can't go on: {error}"),
-                };
-                let settlement = Settlement {
-                    outcome: Outcome::Interrupted,
-                    error: Some(error),
-                    crashed: false,
-                };
-                let settling =
-                    opened.store.settle_turn(&opened.owner, &key, number, &settlement).await;
-                settling.map_err(failed)?;
+    async fn try_on(self, repo: RepoId) {
+        for _ in 0..TRIES {
+            tokio::time::sleep(PAUSE).await;
+            match self.opened(&repo).await {
+                Err(error) if error.code == ErrorCode::StateIo => {
+                    tracing::warn!(%repo, %error, "its sessions can't be taken up yet");
+                }
+                // What else is wrong with it, time doesn't mend.
+                _ => return,
             }
         }
-        Ok(())
+    }
+
+    /// May be done again at any time: what is in line already stays where it is.
+    pub(super) async fn recover_store(&self, opened: &Opened) -> Result<(), ApiError> {
+        let left = opened.store.recover(&opened.owner).await.map_err(failed)?;
+        let mut failures = BTreeMap::new();
+        for turn in updated(left)? {
+            let key = turn.key.clone();
+            if failures.contains_key(&key) {
+                // In its order, or not yet.
+                continue;
+            }
+            tracing::info!(session = key.session_id, turn = turn.turn, "a turn was left");
+            if let Err(error) = self.take_up_or_end(opened, turn).await {
+                failures.insert(key, error);
+            }
+        }
+        failures.into_values().next().map_or(Ok(()), Err)
+    }
+
+    async fn take_up_or_end(&self, opened: &Opened, turn: Turn) -> Result<(), ApiError> {
+        let (key, number) = (turn.key.clone(), turn.turn);
+        let Err(error) = self.take_up(opened, turn).await else { return Ok(()) };
+        tracing::warn!(session = key.session_id, turn = number, %error, "it can't go on");
+        if error.code == ErrorCode::StateIo {
+            // It isn't known yet what it was.
+            return Err(error);
+        }
+        let failure = TurnFailure {
+            name: "Interrupted".to_owned(),
+            message: format!("it can't go on: {error}"),
+        };
+        let settlement =
+            Settlement { outcome: Outcome::Interrupted, error: Some(failure), crashed: false };
+        let settling = opened.store.settle_turn(&opened.owner, &key, number, &settlement).await;
+        settling.map_err(failed).map(drop)
     }
 
     async fn take_up(&self, opened: &Opened, turn: Turn) -> Result<(), ApiError> {
+        crate::fault::failure(self.home(), "take-up")?;
         let session = opened.store.session(&turn.key).await.map_err(failed)?;
         let session: Session = session.ok_or_else(|| super::not_found(&turn.key.session_id))?;
         let place = self.place(&session).await?;

@@ -7,9 +7,8 @@ use repod_store::{Change, Limits, Owner, Retention, SqlStore, Stale, Store, Stor
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 /// How long a daemon that shares a database is believed to live without saying so, and how often it does.
 const LEASE: Duration = Duration::from_secs(60);
@@ -31,18 +30,13 @@ pub(super) struct Stores {
 pub(super) struct Opened {
     pub(super) store: Arc<dyn Store>,
     pub(super) owner: Owner,
-    /// Turns that an earlier daemon left may still be in it.
-    has_left_over: Arc<AtomicBool>,
+    /// Set when the turns that an earlier daemon left in it have been taken up.
+    pub(super) taken_up: Arc<OnceCell<()>>,
 }
 
 impl Opened {
     fn new(store: Arc<dyn Store>, owner: Owner) -> Self {
-        Self { store, owner, has_left_over: Arc::new(AtomicBool::new(true)) }
-    }
-
-    /// Whether what was left is to be taken up now: true once.
-    pub(super) fn take_left_over(&self) -> bool {
-        self.has_left_over.swap(false, Ordering::AcqRel)
+        Self { store, owner, taken_up: Arc::default() }
     }
 }
 

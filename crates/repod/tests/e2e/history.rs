@@ -1,6 +1,6 @@
 //! Coming from plain OpenCode, and going back: nobody's sessions are lost.
 
-mod rows;
+pub(crate) mod rows;
 
 use crate::{BOUND, ensure, oc, status, world};
 use repod_proto::{Endpoint, HistoryReport};

@@ -23,6 +23,13 @@ pub(crate) async fn run(database: &Path, sql: String) {
     conn.close().await.unwrap();
 }
 
+/// Nobody else writes there until what is returned is awaited.
+pub(crate) async fn locked(database: &Path) -> impl Future<Output = ()> {
+    let mut conn = open(database).await;
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut conn).await.unwrap();
+    async move { conn.close().await.unwrap() }
+}
+
 /// So many copies of a session, under new ids. OpenCode may have the database open.
 pub(crate) async fn multiply(database: &Path, session: &str, copies: usize) {
     let mut conn = open(database).await;

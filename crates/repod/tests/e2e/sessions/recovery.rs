@@ -159,3 +159,45 @@ async fn a_daemon_that_dies_before_it_has_sent_the_prompt_does_not_send_it_later
     assert_eq!(run(&client, &name, &Script::new().text("next")).await.transcript().text, "next");
     world.finish();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_taken_up_at_first_is_taken_up_later_and_in_order() {
+    let world = world();
+    let repo = world.git_repo("web");
+    let (client, oc) = both(&world, &repo);
+    let (made, name) = ensure(&client, &repo, "work").await;
+    let mut first = begin(&client, &name, &Script::new().gate("go").text("never")).await;
+    at_the_gate(&world).await;
+    let mut second = begin(&client, &name, &Script::new().text("second")).await;
+    let fault = world.repod_home().join("fault-fails-take-up");
+    fs_err::write(&fault, "").unwrap();
+    kill(daemon_pid(&world));
+    let (told, next) = tokio::join!(read(&mut first), read(&mut second));
+    assert!(!fault.exists(), "it did fail");
+    assert_eq!(told.end().outcome, TurnOutcome::Interrupted);
+    assert_eq!((next.end().outcome, &*next.transcript().text), (TurnOutcome::Completed, "second"));
+    assert_eq!(stored(&oc, &made).await.len(), 2);
+    world.model().open("go");
+    world.finish();
+}
+
+/// Nobody asks for the session: the daemon goes on with it all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_tries_on_by_itself_to_take_up_what_was_left() {
+    let world = world();
+    let repo = world.git_repo("web");
+    let (client, _) = both(&world, &repo);
+    let (_, name) = ensure(&client, &repo, "work").await;
+    let first = begin(&client, &name, &Script::new().gate("go").text("never")).await;
+    at_the_gate(&world).await;
+    let second = begin(&client, &name, &Script::new().write("by-itself.txt", "x").text("2")).await;
+    drop((first, second));
+    let fault = world.repod_home().join("fault-fails-take-up");
+    fs_err::write(&fault, "").unwrap();
+    kill(daemon_pid(&world));
+    let written = repo.join("by-itself.txt");
+    wait_until("the second turn", BOUND, async || written.exists().then_some(())).await;
+    assert!(!fault.exists(), "it did fail");
+    world.model().open("go");
+    world.finish();
+}

@@ -162,3 +162,83 @@ async fn a_subagent_s_events_are_its_own_and_other_sessions_hear_nothing() {
     assert_eq!(told.end().outcome, TurnOutcome::Completed);
     world.finish();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_is_in_line_or_not_on_record_however_soon_its_caller_leaves() {
+    let world = world();
+    let repo = world.git_repo("web");
+    let (client, _) = both(&world, &repo);
+    let (_, name) = ensure(&client, &repo, "work").await;
+    let database = world.layout().repo(&crate::ensure(&world, &repo).repo_id).database();
+    let socket = world.layout().socket();
+    let body = serde_json::to_string(&turn(&Script::new().text("x"))).unwrap();
+    // Nothing can be put on record while they come and leave.
+    let locked = crate::history::rows::locked(&database).await;
+    for patience in ["0.001", "0.01", "0.1", "0.5", "1"] {
+        let curl = world.command("curl").args(["-sS", "--max-time", patience, "--unix-socket"]);
+        let curl = curl.arg(&socket).args(["-H", "content-type: application/json", "-d", &body]);
+        let code = curl.arg("http://repod/v1/sessions/work/turns").run().code;
+        assert_eq!(code, 28, "it left before it was answered");
+    }
+    locked.await;
+    let told = run(&client, &name, &Script::new().text("the last")).await;
+    assert_eq!(told.transcript().text, "the last");
+    let turns = client.session(&name).await.unwrap().turns;
+    assert!(turns.len() > 1, "at least one was on its way: {turns:?}");
+    assert!(turns.iter().all(|turn| turn.state == "completed"), "{turns:?}");
+    world.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_runs_in_a_session_that_is_closed_however_prompts_come() {
+    let world = world();
+    let repo = world.git_repo("web");
+    let (client, oc) = both(&world, &repo);
+    for _ in 0..5 {
+        let (made, name) = ensure(&client, &repo, "work").await;
+        let id = made.session.agent_session_id.clone().unwrap();
+        let script = Script::new().gate("go").text("x");
+        drop(begin(&client, &name, &script).await);
+        wait_until("the model", BOUND, async || (world.model().waiting_at("go") > 0).then_some(()))
+            .await;
+        let prompts = (0..8).map(|_| {
+            let (client, name, turn) = (client.clone(), name.clone(), turn(&script));
+            tokio::spawn(async move { client.begin_turn(&name, &turn).await })
+        });
+        let prompts: Vec<_> = prompts.collect();
+        client.close_session(&name).await.unwrap();
+        for prompt in prompts {
+            let _ = prompt.await.unwrap();
+        }
+        let turns = client.session(&name).await.unwrap().turns;
+        assert!(turns.iter().all(|turn| turn.state == "interrupted"), "{turns:?}");
+        assert!(!oc.is_busy(&id, &repo).await.unwrap());
+    }
+    let (_, name) = ensure(&client, &repo, "work").await;
+    let told = run(&client, &name, &Script::new().text("goes on")).await;
+    assert_eq!(told.transcript().text, "goes on");
+    world.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_is_followed_from_any_number() {
+    let world = world();
+    let repo = world.git_repo("web");
+    let (client, _) = both(&world, &repo);
+    let (_, name) = ensure(&client, &repo, "work").await;
+    let mut stream = begin(&client, &name, &Script::new().text("one")).await;
+    let told = read(&mut stream).await;
+    for restarted in [false, true] {
+        if restarted {
+            // From the record, not from memory.
+            world.repod(["shutdown"]).ok();
+        }
+        for after in [1 << 62, i64::MAX as u64, 1 << 63, u64::MAX] {
+            let mut stream = client.follow_turn(&name, stream.turn_id(), after).await.unwrap();
+            let more = tokio::time::timeout(BOUND, stream.next()).await.unwrap().unwrap();
+            let ends = more.as_ref().is_none_or(|line| Some(line) == told.lines.last());
+            assert!(ends, "{after}: {more:?}");
+        }
+    }
+    world.finish();
+}
