@@ -57,6 +57,13 @@ pub const RULES: &[Rule] = &[
         "set OPENCODE_SERVER_PASSWORD, or let repod run it: `repod up PATH…`",
     ),
     rule("RP204", Warning, "two OpenCode commands ask for the same port", UP),
+    rule("RP205", Warning, "a server found its port taken", UP),
+    rule(
+        "RP206",
+        Warning,
+        "the configuration gives every server the same port",
+        "take `server.port` out of it; `--port 0` finds a free one, and repod gives each backend its own",
+    ),
     rule("RP301", Warning, "an SDK program started a runtime of its own", SHIM),
     rule(
         "RP302",
@@ -125,6 +132,12 @@ pub const RULES: &[Rule] = &[
         "repod recycles it once it is idle; `repod restart PATH` does at once, `repod status --history PATH` shows it",
     ),
     rule(
+        "RP514",
+        Error,
+        "the user is nearly out of processes",
+        "raise `nproc` in /etc/security/limits.conf, or `LimitNPROC=` of the unit; threads count as well",
+    ),
+    rule(
         "RP601",
         Error,
         "an OpenCode outlived whoever started it",
@@ -190,6 +203,7 @@ pub const RULES: &[Rule] = &[
         "logins in the user's database don't reach a repository",
         "log in again there (`repod attach PATH`): a login that was copied would end the other",
     ),
+    rule("RP612", Warning, "processes of a backend have outlived it", "`repod gc` ends them"),
     rule(
         "RP701",
         Error,
@@ -226,6 +240,12 @@ pub const RULES: &[Rule] = &[
         Error,
         "a branch is held by somebody who is gone",
         "`repod lease release PATH --branch BRANCH`, and tell us: this is a bug of repod's",
+    ),
+    rule(
+        "RP708",
+        Error,
+        "repod itself listens for other machines",
+        "`repod shutdown`, and tell us: this is a bug of repod's",
     ),
 ];
 

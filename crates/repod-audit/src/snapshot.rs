@@ -14,8 +14,12 @@ pub struct Snapshot {
     pub machine: Machine,
     /// repod's home.
     pub home: PathBuf,
+    /// What the markers of this home's backends begin with; empty where its registry can't be read.
+    pub home_mark: String,
     /// Registry entries.
     pub records: Vec<Record>,
+    /// Backends on record whose repos are not what is audited.
+    pub elsewhere: Vec<Backend>,
     /// Registry entries that can't be read.
     pub unreadable: Vec<Unreadable>,
     /// Files of repod's home with the wrong owner or mode.
@@ -26,6 +30,10 @@ pub struct Snapshot {
     pub libraries: Vec<Library>,
     /// OpenCode's logs in which a locked database is spoken of, with the last line that does.
     pub lock_failures: Vec<(PathBuf, String)>,
+    /// Logs in which a port that was taken is spoken of, with the last line that does.
+    pub port_failures: Vec<(PathBuf, String)>,
+    /// Configuration files that give every server one port.
+    pub fixed_ports: Vec<(PathBuf, u16)>,
     /// What OpenCode has piled up: directory and bytes, at least.
     pub piles: Vec<(PathBuf, u64)>,
     /// Branches that somebody may write on, as the daemon tells it.
@@ -100,6 +108,10 @@ pub struct Process {
     pub homes: Option<Homes>,
     /// Soft and hard limit of open files.
     pub nofile: Option<(u64, u64)>,
+    /// Soft limit of the user's processes and threads; none where it doesn't hold, as of a superuser.
+    pub nproc: Option<u64>,
+    /// Its threads.
+    pub threads: u64,
     /// Number of open descriptors.
     pub fds: u64,
     /// Named files among them.
@@ -310,6 +322,13 @@ impl Snapshot {
         };
         let own = Path::new("repos").join(id).join("data/opencode");
         process.role() == Role::Server && homes.data.0.ends_with(own)
+    }
+
+    /// The backend on record that has this marker, if it lives.
+    pub fn live_backend(&self, marker: &str) -> Option<&Backend> {
+        let known = self.records.iter().filter_map(|record| record.backend.as_ref());
+        let mut known = known.chain(&self.elsewhere);
+        known.find(|backend| backend.marker == marker && self.lives(backend))
     }
 
     /// Whether the process on record lives: its pid may be another's by now.

@@ -1,17 +1,20 @@
-//! repod's home: its registry, and whether it is its owner's alone.
+//! repod's registry.
 //!
 //! Entries are read leniently and by themselves: an audit must work on those of an older or a newer repod.
 
 use super::Sources;
-use crate::snapshot::{Backend, Loose, Record, Snapshot, Unreadable};
+use crate::snapshot::{Backend, Record, Snapshot, Unreadable};
 use repod_proto::Growth;
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// What is larger is no entry.
 const RECORD_MAX: u64 = 1024 * 1024;
+/// Bytes of the digest of its path that a home is known by.
+const MARK: usize = 6;
 /// A line of a memory log has some 400 bytes.
 const LINE_MAX: u64 = 4096;
 
@@ -35,38 +38,37 @@ struct EntryBackend {
 }
 
 pub(super) fn read(sources: &Sources, snapshot: &mut Snapshot) {
-    let home = snapshot.home.clone();
-    check(&home, 0o700, sources.uid, &mut snapshot.loose);
-    check(&home.join("repod.sock"), 0o600, sources.uid, &mut snapshot.loose);
-    // Behind the home's own mode these may be read by anybody; they hold no secret.
-    for name in ["repod.toml", "repod.lock", "repod.log", "repos"] {
-        check(&home.join(name), 0o755, sources.uid, &mut snapshot.loose);
-    }
-    let repos = home.join("repos");
+    let repos = snapshot.home.join("repos");
     let entries = match fs_err::read_dir(&repos) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            snapshot.home_mark = mark(&snapshot.home);
+            return;
+        }
         Err(error) => {
             snapshot.skipped.push(format!("registry: {error}"));
             return;
         }
     };
+    snapshot.home_mark = mark(&snapshot.home);
     for dir in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
         let file = dir.join("endpoint.json");
         match record(&file) {
             Ok(None) => {}
             Ok(Some(record)) if sources.covers(&record.root) || sources.covers(&dir) => {
                 snapshot.records.push(record);
-                check(&dir, 0o700, sources.uid, &mut snapshot.loose);
-                for name in ["endpoint.json", "repod.db"] {
-                    check(&dir.join(name), 0o600, sources.uid, &mut snapshot.loose);
-                }
             }
-            Ok(Some(_)) => {}
+            Ok(Some(record)) => snapshot.elsewhere.extend(record.backend),
             Err(cause) => snapshot.unreadable.push(Unreadable { path: file, cause }),
         }
     }
     snapshot.records.sort_by(|a, b| a.file.cmp(&b.file));
+}
+
+/// What a daemon lets the markers of this home's backends begin with, whatever its version.
+fn mark(home: &Path) -> String {
+    let digest = Sha256::digest(home.as_os_str().as_bytes());
+    digest[..MARK].iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "/"
 }
 
 fn record(file: &Path) -> Result<Option<Record>, String> {
@@ -110,20 +112,13 @@ fn growing(log: &Path) -> Option<Growth> {
     serde_json::from_str::<Line>(last).ok()?.growing
 }
 
-/// Notes a file that has more than this mode, or that is somebody else's. One that isn't there is in order.
-fn check(path: &Path, mode: u32, uid: u32, loose: &mut Vec<Loose>) {
-    let Ok(meta) = path.symlink_metadata() else {
-        return;
-    };
-    let path = path.to_owned();
-    if meta.file_type().is_symlink() {
-        return;
-    }
-    if meta.uid() != uid {
-        let cause = format!("it belongs to uid {}", meta.uid());
-        loose.push(Loose { path, cause, mode: None });
-    } else if meta.mode() & 0o777 & !mode != 0 {
-        let cause = format!("its mode is {:03o}", meta.mode() & 0o777);
-        loose.push(Loose { path, cause, mode: Some(mode) });
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_is_marked_as_the_daemon_does() {
+        // `printf %s /u/.opencode | sha256sum`
+        assert_eq!(mark(Path::new("/u/.opencode")), "1618a2cf1c18/");
     }
 }

@@ -1,5 +1,6 @@
 //! Control groups that limit memory, of version 2 and 1.
 
+use super::groups::{self, Version};
 use crate::snapshot::MemoryGroup;
 use std::path::{Path, PathBuf};
 
@@ -23,29 +24,17 @@ const V2: Files = Files { limit: "memory.max", used: "memory.current", files: "i
 
 /// The group a process counts in by its `cgroup` file, and those above it, where they have a limit.
 pub(super) fn of(root: &Path, cgroup: &str) -> Vec<MemoryGroup> {
-    let v1 = cgroup.lines().find_map(|line| {
-        let (_, rest) = line.split_once(':')?;
-        let (controllers, path) = rest.split_once(":/")?;
-        controllers.split(',').any(|name| name == "memory").then_some(path)
-    });
-    match (v1, cgroup.lines().find_map(|line| line.strip_prefix("0::/"))) {
-        (Some(path), _) => limited(&root.join("memory"), path, &V1),
-        (None, Some(path)) => limited(root, path, &V2),
-        (None, None) => Vec::new(),
-    }
-}
-
-fn limited(root: &Path, path: &str, files: &Files) -> Vec<MemoryGroup> {
-    let own = root.join(path);
-    let above = own.ancestors().take_while(|dir| dir.starts_with(root));
-    above.filter_map(|dir| group(dir, files)).collect()
+    let Some((version, dirs)) = groups::of(root, cgroup, "memory") else { return Vec::new() };
+    let files = match version {
+        Version::One => &V1,
+        Version::Two => &V2,
+    };
+    dirs.iter().filter_map(|dir| group(dir, files)).collect()
 }
 
 fn group(dir: &Path, files: &Files) -> Option<MemoryGroup> {
-    let number = |name: &str| fs_err::read_to_string(dir.join(name)).ok()?.trim().parse().ok();
-    // `max` is no number, and no limit.
-    let limit = number(files.limit).filter(|limit| *limit < NO_LIMIT)?;
-    let used: u64 = number(files.used)?;
+    let limit = groups::number(dir, files.limit).filter(|limit| *limit < NO_LIMIT)?;
+    let used = groups::number(dir, files.used)?;
     let stat = fs_err::read_to_string(dir.join("memory.stat")).unwrap_or_default();
     let dropped = stat.lines().find_map(|line| {
         let (name, value) = line.split_once(' ')?;

@@ -6,12 +6,16 @@
 mod books;
 mod checkout;
 mod database;
+mod groups;
 pub(crate) mod leaks;
 mod logins;
 mod logs;
 mod machine;
 mod memory_groups;
+mod ownership;
+mod pid_groups;
 mod piles;
+mod ports;
 mod process;
 mod sockets;
 #[cfg(test)]
@@ -39,6 +43,8 @@ pub struct Sources {
     pub temp: PathBuf,
     /// The data directory OpenCode has with the environment of the one who asks.
     pub data: Option<PathBuf>,
+    /// Its configuration directory, by the same.
+    pub config: Option<PathBuf>,
     /// Only what lies below these, if there are any.
     pub only: Vec<PathBuf>,
     /// Open files wanted for every backend.
@@ -52,6 +58,7 @@ pub struct Sources {
 impl Sources {
     /// This machine, this user.
     pub fn here(home: PathBuf, only: Vec<PathBuf>, nofile: u64) -> Self {
+        let own = process::own();
         Self {
             proc: "/proc".into(),
             sysctl: "/proc/sys".into(),
@@ -59,7 +66,8 @@ impl Sources {
             home,
             uid: rustix::process::geteuid().as_raw(),
             temp: std::env::temp_dir(),
-            data: process::own_data().map(|data| resolved(&data)),
+            data: own.as_ref().map(|homes| resolved(&homes.data.0)),
+            config: own.as_ref().map(|homes| resolved(&homes.config.0)),
             only: only.into_iter().map(|path| resolved(&path)).collect(),
             nofile,
             installed: None,
@@ -85,10 +93,12 @@ pub async fn snapshot(sources: &Sources) -> Snapshot {
     sockets::attach(sources, &mut snapshot);
     mark_scope(sources, &mut snapshot);
     books::read(sources, &mut snapshot);
+    ownership::read(sources, &mut snapshot);
     machine::read(sources, &mut snapshot);
     leaks::read(sources, &mut snapshot);
     piles::read(sources, &mut snapshot);
     logs::read(&mut snapshot);
+    ports::read(sources, &mut snapshot);
     database::read(sources, &mut snapshot).await;
     logins::read(&mut snapshot).await;
     snapshot

@@ -3,7 +3,7 @@
 //! Only this user's are looked into, and of their environment only what says where OpenCode keeps things.
 //! Passwords and inline configurations are noted as being there; their values are not kept.
 
-use super::{Sources, checkout, memory_groups, resolved};
+use super::{Sources, checkout, memory_groups, pid_groups, resolved};
 use crate::snapshot::{Homes, Process, Snapshot};
 use procfs::FromRead;
 use procfs::process::Stat;
@@ -46,6 +46,7 @@ fn one(dir: &Path, pid: u32, sources: &Sources) -> Option<Process> {
         session: u32::try_from(stat.session).unwrap_or(0),
         start_ticks: stat.starttime,
         state: stat.state,
+        threads: u64::try_from(stat.num_threads).unwrap_or(0),
         comm: stat.comm,
         ..Process::default()
     };
@@ -68,14 +69,15 @@ fn one(dir: &Path, pid: u32, sources: &Sources) -> Option<Process> {
             process.homes = process.homes.map(Homes::resolved);
             process.checkout = process.cwd.as_deref().and_then(checkout::of);
         }
-        process.nofile = nofile(dir);
+        let limits = fs_err::read_to_string(dir.join("limits")).unwrap_or_default();
+        process.nofile = limit(&limits, "Max open files");
+        // A superuser has no such limit.
+        let nproc = limit(&limits, "Max processes").filter(|_| sources.uid != 0);
+        process.nproc = nproc.map(|(soft, _)| soft);
         let cgroup = fs_err::read_to_string(dir.join("cgroup")).unwrap_or_default();
         // The last part is the unit; a terminal's is a scope.
         process.in_service = cgroup.lines().any(|line| line.ends_with(".service"));
-        process.groups = cgroup
-            .lines()
-            .find_map(|line| line.strip_prefix("0::/"))
-            .map_or_else(Vec::new, |path| groups(&sources.cgroups, path));
+        process.groups = pid_groups::of(&sources.cgroups, &cgroup);
         process.memory_groups = memory_groups::of(&sources.cgroups, &cgroup);
     }
     Some(process)
@@ -128,11 +130,11 @@ fn fingerprint(text: &str) -> u64 {
     })
 }
 
-/// The data directory of an OpenCode that would be started from here.
-pub(super) fn own_data() -> Option<PathBuf> {
-    let names = ["HOME", "XDG_DATA_HOME"].into_iter();
+/// The directories of an OpenCode that would be started from here.
+pub(super) fn own() -> Option<Homes> {
+    let names = ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"].into_iter();
     let set = names.filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
-    homes(&set.collect()).map(|homes| homes.data.0)
+    homes(&set.collect())
 }
 
 /// Where OpenCode 1.18 keeps things, by its environment.
@@ -197,27 +199,12 @@ fn descriptors(dir: &Path, process: &mut Process) {
     process.files.dedup();
 }
 
-fn nofile(dir: &Path) -> Option<(u64, u64)> {
-    let text = fs_err::read_to_string(dir.join("limits")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+/// Soft and hard limit of this name.
+fn limit(limits: &str, name: &str) -> Option<(u64, u64)> {
+    let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
     // What isn't a number is `unlimited`.
     let mut numbers = line.split_ascii_whitespace().map(|word| word.parse().unwrap_or(u64::MAX));
     Some((numbers.next()?, numbers.next()?))
-}
-
-/// The control group and those above it (version 2) that limit processes.
-fn groups(root: &Path, path: &str) -> Vec<(PathBuf, u64, u64)> {
-    let own = root.join(path);
-    let number = |file: PathBuf| fs_err::read_to_string(file).ok()?.trim().parse::<u64>().ok();
-    let limited = own.ancestors().take_while(|group| group.starts_with(root)).filter_map(|group| {
-        // `max` is no number, and no limit.
-        Some((
-            group.to_owned(),
-            number(group.join("pids.current"))?,
-            number(group.join("pids.max"))?,
-        ))
-    });
-    limited.collect()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use sqlx::{ConnectOptions, Connection};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-fn sources(root: &Path) -> Sources {
+pub(super) fn sources(root: &Path) -> Sources {
     let uid = rustix::process::geteuid().as_raw();
     for dir in ["proc", "sys/fs/inotify", "home", "tmp"] {
         fs_err::create_dir_all(root.join(dir)).unwrap();
@@ -21,6 +21,7 @@ fn sources(root: &Path) -> Sources {
         uid,
         temp: root.join("tmp"),
         data: Some(root.join("share/opencode")),
+        config: None,
         only: Vec::new(),
         nofile: 4096,
         installed: None,
@@ -42,7 +43,7 @@ fn process(sources: &Sources, pid: u32, uid: u32, environ: &str) -> PathBuf {
     write("environ", environ);
     write(
         "limits",
-        "Limit Soft Hard Units\nMax open files            1024                 4096                 files     \n",
+        "Limit Soft Hard Units\nMax processes             9 10 processes\nMax open files            1024                 4096                 files     \n",
     );
     write(
         "net/tcp",
@@ -87,6 +88,7 @@ async fn a_process_is_read_whole_and_another_user_s_not_at_all() {
         ("open) code", 'S', 4711)
     );
     assert_eq!((process.fds, process.inotify.watches, process.nofile), (3, 2, Some((1024, 4096))));
+    assert_eq!((process.threads, process.nproc), (8, (sources.uid != 0).then_some(9)));
     assert_eq!(process.listens, ["0.0.0.0:4096".parse().unwrap()]);
     assert_eq!(process.files, [PathBuf::from("/nowhere/d/opencode.db")]);
     assert_eq!(
@@ -286,4 +288,97 @@ async fn what_a_memory_log_says_last_is_read() {
         let snapshot = snapshot(&sources).await;
         assert_eq!(snapshot.records[0].growing.is_some(), expected, "{log}");
     }
+}
+
+/// What only the reader does of these rules: the finding is there with the fault, and not without it.
+#[tokio::test]
+async fn damage_and_disorder_are_read_off_a_home_that_is_otherwise_in_order() {
+    let root = tempfile::tempdir().unwrap();
+    let mut sources = sources(root.path());
+    sources.home = sources.home.canonicalize().unwrap();
+    sources.temp = sources.temp.canonicalize().unwrap();
+    let dir = sources.home.join("repos/web-1");
+    fs_err::create_dir_all(dir.join("log")).unwrap();
+    for dir in [&sources.home, &dir, &dir.join("log")] {
+        fs_err::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    }
+    let private = |name: &str, text: &str| {
+        fs_err::write(dir.join(name), text).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs_err::set_permissions(dir.join(name), mode).unwrap();
+    };
+    let entry = r#"{"repo_id":"web-1","root":"/src/web","identity":"/src/web/.git"}"#;
+    let found = async || {
+        let all = judge(&snapshot(&sources).await).findings;
+        let ours = all.into_iter().filter(|it| !["RP506", "RP509", "RP510"].contains(&it.id));
+        ours.map(|finding| (finding.id, finding.evidence[0].path.clone())).collect::<Vec<_>>()
+    };
+    private("endpoint.json", entry);
+    assert_eq!(found().await, []);
+    private("endpoint.json", "{}");
+    assert_eq!(found().await, [("RP606", Some(dir.join("endpoint.json")))]);
+    private("endpoint.json", entry);
+
+    let library = sources.temp.join(".bcfdcd3eb7a5f32e-00000001.so");
+    let young = sources.temp.join(".bcfdcd3eb7a5f32e-00000002.so");
+    for (path, minutes) in [(&library, 11), (&young, 9)] {
+        fs_err::write(path, "ELF").unwrap();
+        let file = fs_err::OpenOptions::new().write(true).open(path).unwrap();
+        let age = std::time::Duration::from_mins(minutes);
+        file.set_modified(std::time::SystemTime::now() - age).unwrap();
+    }
+    assert_eq!(found().await, [("RP507", Some(library.clone()))]);
+    // A shell of this user's has it open by now.
+    let shell = process(&sources, 10, sources.uid, "HOME=/nowhere/h\0");
+    fs_err::remove_file(shell.join("exe")).unwrap();
+    symlink("/bin/sh", shell.join("exe")).unwrap();
+    symlink(&library, shell.join("fd/9")).unwrap();
+    assert_eq!(found().await, []);
+
+    let now = jiff::Timestamp::now();
+    private("log/backend.log", &format!("--- repod: generation 1 starts at {now}\nServeError\n"));
+    assert_eq!(found().await, [("RP205", Some(dir.join("log/backend.log")))]);
+    let before = now - jiff::SignedDuration::from_hours(2);
+    private(
+        "log/backend.log",
+        &format!("--- repod: generation 1 starts at {before}\nServeError\n"),
+    );
+    assert_eq!(found().await, []);
+
+    private("repod.db", "SQLite format 3\0, and then nothing");
+    assert_eq!(found().await, [("RP605", Some(dir.join("repod.db")))]);
+}
+
+#[tokio::test]
+async fn who_carries_the_marker_of_a_backend_of_this_home_is_known_by_its_path() {
+    let root = tempfile::tempdir().unwrap();
+    let mut sources = sources(root.path());
+    sources.home = sources.home.canonicalize().unwrap();
+    let mark = snapshot(&sources).await.home_mark;
+    let dir = sources.home.join("repos/web-1");
+    fs_err::create_dir_all(&dir).unwrap();
+    let marker = format!("{mark}web-1/3/n");
+    let entry = serde_json::json!({
+        "repo_id": "web-1", "root": "/src/web", "identity": "/src/web/.git",
+        "backend": { "pid": 10, "start_ticks": 4711, "boot_id": "b", "port": 1, "marker": marker },
+    });
+    fs_err::write(dir.join("endpoint.json"), entry.to_string()).unwrap();
+    for (pid, marker) in [(10, marker.clone()), (11, marker), (12, format!("{mark}web-1/2/n"))] {
+        let child = process(&sources, pid, sources.uid, &format!("REPOD_BACKEND={marker}\0"));
+        fs_err::remove_file(child.join("exe")).unwrap();
+        symlink("/bin/sh", child.join("exe")).unwrap();
+    }
+    let left = async |sources: &Sources| {
+        let findings = judge(&snapshot(sources).await).findings;
+        let left = findings.into_iter().filter(|finding| finding.id == "RP612");
+        left.flat_map(|it| it.evidence).filter_map(|it| it.pid).collect::<Vec<_>>()
+    };
+    assert_eq!(left(&sources).await, [12]);
+    // The processes are audited, and the repo is not: its entry counts all the same.
+    sources.only = vec!["/nowhere/src".into()];
+    assert_eq!(left(&sources).await, [12]);
+    fs_err::remove_dir_all(sources.proc.join("10")).unwrap();
+    assert_eq!(left(&sources).await, [11, 12]);
+    fs_err::write(dir.join("endpoint.json"), "{").unwrap();
+    assert_eq!(left(&sources).await, [0; 0]);
 }

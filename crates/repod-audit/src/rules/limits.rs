@@ -1,5 +1,6 @@
 //! Group 5: limits that agents run into.
 
+use super::processes;
 use crate::finding::{Evidence, Finding};
 use crate::snapshot::{Inotify, MemoryGroup, Process, Snapshot};
 use std::collections::BTreeMap;
@@ -72,7 +73,7 @@ pub(super) fn find(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
             findings.push(Finding::of(rule, message, vec![evidence]));
         }
     }
-    control_groups(snapshot, findings);
+    processes::find(snapshot, findings);
     for (path, free) in &machine.free {
         if *free < FREE_WANTED {
             let message = format!("{} MiB are free in `{}`", free >> 20, path.display());
@@ -167,23 +168,6 @@ fn memory_groups(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
     }
 }
 
-/// A group counts once, whoever of us is in it.
-fn control_groups(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
-    let mut full: BTreeMap<&Path, (Vec<Evidence>, u64, u64)> = BTreeMap::new();
-    for process in snapshot.opencode() {
-        for (group, used, limit) in
-            process.groups.iter().filter(|(_, used, limit)| is_nearly(*used, *limit))
-        {
-            let evidence = Evidence::pid(process.pid).at(group).by("pids.max");
-            full.entry(group).or_insert((Vec::new(), *used, *limit)).0.push(evidence);
-        }
-    }
-    for (group, (evidence, used, limit)) in full {
-        let message = format!("{used} of {limit} processes are in use in `{}`", group.display());
-        findings.push(Finding::of("RP508", message, evidence));
-    }
-}
-
 fn leaks(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
     if snapshot.libraries.is_empty() {
         return;
@@ -197,6 +181,6 @@ fn leaks(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
 }
 
 /// Nine tenths are gone.
-fn is_nearly(used: u64, limit: u64) -> bool {
+pub(super) fn is_nearly(used: u64, limit: u64) -> bool {
     u128::from(used) * 10 >= u128::from(limit) * u128::from(NEARLY) && limit > 0
 }

@@ -1,7 +1,9 @@
 //! The rules: pure functions from a snapshot to findings, one file for each group of them.
 
+mod leftovers;
 mod limits;
 mod ports;
+mod processes;
 mod promises;
 mod remains;
 mod runtimes;
@@ -20,13 +22,14 @@ use std::collections::BTreeMap;
 /// A group of rules.
 type Group = fn(&Snapshot, &mut Vec<Finding>);
 
-const GROUPS: [Group; 7] = [
+const GROUPS: [Group; 8] = [
     sharing::find,
     ports::find,
     runtimes::find,
     sessions::find,
     limits::find,
     remains::find,
+    leftovers::find,
     promises::find,
 ];
 
@@ -45,7 +48,8 @@ pub fn stale(snapshot: &Snapshot) -> Vec<String> {
 }
 
 /// Rules about what may be true for a moment only: a process between two states, an entry just written.
-const FLEETING: [&str; 7] = ["RP302", "RP601", "RP602", "RP603", "RP705", "RP706", "RP707"];
+const FLEETING: [&str; 8] =
+    ["RP302", "RP601", "RP602", "RP603", "RP612", "RP705", "RP706", "RP707"];
 
 /// Whether the report has a finding that a second look may not confirm.
 pub fn is_doubtful(report: &Report) -> bool {

@@ -9,7 +9,8 @@ const DEFAULT: u16 = 4096;
 
 pub(super) fn find(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
     for process in snapshot.plain() {
-        let fixed = wanted(process).filter(|port| *port != 0);
+        let fixed = wanted(process).or_else(|| configured(snapshot, process));
+        let fixed = fixed.filter(|port| *port != 0);
         for address in &process.listens {
             let port = address.port();
             let evidence =
@@ -42,6 +43,23 @@ pub(super) fn find(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
         let message = format!("{} processes were told to take port {port}", evidence.len());
         findings.push(Finding::of("RP204", message, evidence));
     }
+    for (log, line) in &snapshot.port_failures {
+        let message = format!("`{}` tells of a port that somebody else had", log.display());
+        let evidence = vec![Evidence::path(log).saying(line)];
+        findings.push(Finding::of("RP205", message, evidence));
+    }
+    for (file, port) in &snapshot.fixed_ports {
+        let message = format!("`{}` gives every server port {port}", file.display());
+        let evidence = vec![Evidence::path(file).port(*port).by("server.port")];
+        findings.push(Finding::of("RP206", message, evidence));
+    }
+}
+
+/// What its user's configuration says.
+fn configured(snapshot: &Snapshot, process: &Process) -> Option<u16> {
+    let dir = &process.homes.as_ref().filter(|_| process.mounts.is_none())?.config.0;
+    let mut files = snapshot.fixed_ports.iter();
+    files.find(|(file, _)| file.parent() == Some(dir)).map(|(_, port)| *port)
 }
 
 /// What `--port` says.

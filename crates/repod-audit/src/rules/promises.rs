@@ -33,9 +33,23 @@ pub(super) fn find(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
             findings.push(Finding::of("RP705", message, vec![Evidence::pid(process.pid).at(&dir)]));
         }
     }
+    daemon(snapshot, findings);
     open_databases(snapshot, findings);
     ports(snapshot, findings);
     leases(snapshot, findings);
+}
+
+/// Endpoints, metrics and dashboard are for this machine alone. The daemon is who has this home's lock.
+fn daemon(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
+    let lock = snapshot.home.join("repod.lock");
+    let daemons = snapshot.processes.values().filter(|process| process.is_repod());
+    for process in daemons.filter(|process| process.files.contains(&lock)) {
+        for address in process.listens.iter().filter(|address| !address.ip().is_loopback()) {
+            let message = format!("repod, process {}, listens on {address}", process.pid);
+            let evidence = Evidence::pid(process.pid).at(&snapshot.home).port(address.port());
+            findings.push(Finding::of("RP708", message, vec![evidence]));
+        }
+    }
 }
 
 /// A database below a repo's directory belongs to its backend, `repod.db` to the daemon.

@@ -110,7 +110,7 @@ pub(crate) fn stale(snapshot: &Snapshot) -> impl Iterator<Item = (&Record, &Back
 /// A process that leads no session was born into its parent's. If its parent is in another one now, it is a
 /// new parent: the old one has ended, and init or some other reaper took over. What leads a session was made
 /// a daemon on purpose, and a unit of systemd's has an owner.
-fn is_orphan(snapshot: &Snapshot, process: &Process) -> bool {
+pub(super) fn is_orphan(snapshot: &Snapshot, process: &Process) -> bool {
     let process = snapshot.head(process);
     let is_reaped = match snapshot.processes.get(&process.ppid) {
         Some(parent) => parent.session != process.session,

@@ -1,5 +1,8 @@
 //! Rules on made-up machines: each fault is found where it is, and nowhere else.
 
+mod leftovers;
+mod told;
+
 use super::judge;
 use crate::snapshot::{
     Backend, Checkout, Database, Homes, Machine, MemoryGroup, Process, Record, Snapshot, Turn,
@@ -36,6 +39,7 @@ fn machine(processes: impl IntoIterator<Item = Process>) -> Snapshot {
             ..Machine::default()
         },
         home: HOME.into(),
+        home_mark: "h/".into(),
         ..Snapshot::default()
     }
 }
