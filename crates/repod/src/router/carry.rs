@@ -269,7 +269,7 @@ impl Router {
                 Err(Trouble::Refused(format!("`git apply` in `{directory}` said: {reason}")))
             }
             Err(ApplyError::Broke(error)) => {
-                Err(broke(part, ErrorCode::BackendBroke, format!("broke off: {error}")))
+                Err(broke(part, ErrorCode::BackendBroke, &format!("broke off: {error}")))
             }
         }
     }
@@ -280,12 +280,12 @@ impl Router {
         let ensuring = tokio::time::timeout(ENSURE_LIMIT, handle.ensure(Asked::default()));
         let view = ensuring
             .await
-            .map_err(|_| broke(part, ErrorCode::Deadline, "does not come up".to_owned()))?
+            .map_err(|_| broke(part, ErrorCode::Deadline, "does not come up"))?
             .map_err(|error| {
-                broke(part, error.code, format!("is not to be had: {}", error.message))
+                broke(part, error.code, &format!("is not to be had: {}", error.message))
             })?;
         let Some(process) = &view.process else {
-            return Err(broke(part, ErrorCode::BackendBroke, "has just ended".to_owned()));
+            return Err(broke(part, ErrorCode::BackendBroke, "has just ended"));
         };
         Ok(BackendClient::new(process.port, process.password.clone()))
     }
@@ -333,7 +333,7 @@ impl Router {
     }
 }
 
-fn broke(part: &Part, code: ErrorCode, what: String) -> Trouble {
+fn broke(part: &Part, code: ErrorCode, what: &str) -> Trouble {
     let message = format!("the backend of `{}` {what}", part.directory);
     Trouble::Broke(ApiError::new(code, message))
 }
