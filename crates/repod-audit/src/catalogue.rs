@@ -83,6 +83,12 @@ pub const RULES: &[Rule] = &[
         "sessions are filed under another clone's project",
         "clones share a project in one database: give each its own backend, `repod up PATH…`",
     ),
+    rule(
+        "RP403",
+        Note,
+        "worktrees of one repository are one project",
+        "let repod run it, where each branch has one writer: `repod up PATH…`",
+    ),
     rule("RP501", Warning, "few open files are allowed", HARDEN),
     rule("RP502", Warning, "few inotify watches are allowed", HARDEN),
     rule("RP503", Warning, "few inotify instances are allowed", HARDEN),

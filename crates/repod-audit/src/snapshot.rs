@@ -250,6 +250,8 @@ pub struct Database {
     pub turns: Vec<Turn>,
     /// Directories of recent sessions, each with the worktree of another repository that it is filed under.
     pub misfiled: Vec<(PathBuf, PathBuf)>,
+    /// Worktrees of recent sessions, each with the other one of its repository that it is filed under.
+    pub worktrees: Vec<(PathBuf, PathBuf)>,
 }
 
 /// A turn in which files were written.

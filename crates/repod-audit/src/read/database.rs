@@ -8,7 +8,7 @@ use crate::snapshot::{Database, Snapshot, Turn};
 use serde::Deserialize;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Row};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -85,7 +85,7 @@ async fn look(
     }
     if is_used && database.damage.is_none() && has_sessions(&mut connection).await? {
         database.turns = turns(&mut connection).await?;
-        database.misfiled = misfiled(&mut connection).await?;
+        [database.misfiled, database.worktrees] = filed_elsewhere(&mut connection).await?;
     }
     connection.close().await?;
     Ok(database)
@@ -174,27 +174,34 @@ async fn turns(connection: &mut SqliteConnection) -> Result<Vec<Turn>, sqlx::Err
     Ok(turns.into_values().filter(|(_, writes)| *writes).map(|(turn, _)| turn).collect())
 }
 
-/// Sessions whose directory belongs to another repository than their project's worktree does.
-async fn misfiled(
+/// Recent sessions' directories that lie elsewhere than the worktree they are filed under: in another
+/// repository, and in another worktree of the same one.
+async fn filed_elsewhere(
     connection: &mut SqliteConnection,
-) -> Result<Vec<(PathBuf, PathBuf)>, sqlx::Error> {
+) -> Result<[Vec<(PathBuf, PathBuf)>; 2], sqlx::Error> {
     let exists = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'project'";
     if sqlx::query_scalar::<_, i64>(exists).fetch_one(&mut *connection).await? == 0 {
-        return Ok(Vec::new());
+        return Ok(Default::default());
     }
     let query = "SELECT DISTINCT s.directory, p.worktree \
                  FROM (SELECT * FROM session ORDER BY time_updated DESC LIMIT ?) s JOIN project p ON p.id = s.project_id";
     let rows: Vec<(String, String)> =
         sqlx::query_as(query).bind(SESSIONS_MAX).fetch_all(connection).await?;
-    let pairs = rows
-        .into_iter()
-        .map(|(directory, worktree)| (PathBuf::from(directory), PathBuf::from(worktree)));
-    let repository = |path: &Path| checkout::of(path).map(|found| found.common);
-    // Where either is no repository (any more), nothing can be said.
-    let differ = |(directory, worktree): &(PathBuf, PathBuf)| {
-        repository(directory).zip(repository(worktree)).is_some_and(|(one, other)| one != other)
-    };
-    Ok(pairs.filter(differ).collect())
+    let (mut misfiled, mut worktrees) = (Vec::new(), BTreeSet::new());
+    for (directory, worktree) in rows {
+        let (directory, worktree) = (PathBuf::from(directory), PathBuf::from(worktree));
+        // Where either is no repository (any more), nothing can be said.
+        match checkout::of(&directory).zip(checkout::of(&worktree)) {
+            Some((one, other)) if one.common != other.common => {
+                misfiled.push((directory, worktree));
+            }
+            Some((one, other)) if one.root != other.root => {
+                worktrees.insert((one.root, other.root));
+            }
+            _ => {}
+        }
+    }
+    Ok([misfiled, worktrees.into_iter().collect()])
 }
 
 pub(super) fn millis(time: SystemTime) -> i64 {

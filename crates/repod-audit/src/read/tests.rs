@@ -158,12 +158,20 @@ async fn a_database_is_looked_into_and_nothing_changes_in_use_or_not() {
     for clone in ["one", "two"] {
         fs_err::create_dir_all(base.join(clone).join(".git")).unwrap();
     }
-    let (one, two) = (base.join("one"), base.join("two"));
+    let (one, two, tree) = (base.join("one"), base.join("two"), base.join("tree"));
+    let own = one.join(".git/worktrees/tree");
+    for dir in [&own, &tree.join("deep")] {
+        fs_err::create_dir_all(dir).unwrap();
+    }
+    fs_err::write(own.join("commondir"), "../..\n").unwrap();
+    fs_err::write(tree.join(".git"), format!("gitdir: {}\n", own.display())).unwrap();
     let projects = format!(
         "CREATE TABLE project (id, worktree); INSERT INTO project VALUES ('p', '{}'); \
-         INSERT INTO session VALUES ('c', NULL, '{0}', 't', 1, 'p'), ('d', NULL, '{}', 't', 1, 'p')",
+         INSERT INTO session VALUES ('c', NULL, '{0}', 't', 1, 'p'), ('d', NULL, '{}', 't', 1, 'p'), \
+           ('f', NULL, '{}', 't', 1, 'p')",
         one.display(),
-        two.display()
+        two.display(),
+        tree.join("deep").display()
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(projects)).execute(&mut user).await.unwrap();
     let rows = format!(
@@ -190,14 +198,15 @@ async fn a_database_is_looked_into_and_nothing_changes_in_use_or_not() {
     assert_eq!(sub.root_session, "a", "a subagent's subagent");
     assert!(turn.to >= now && seen.databases[0].damage.is_none() && seen.skipped.is_empty());
 
-    assert_eq!(seen.databases[0].misfiled, [(two, one)]);
+    assert_eq!(seen.databases[0].misfiled, [(two, one.clone())]);
+    assert_eq!(seen.databases[0].worktrees, [(tree, one)]);
 
     user.close().await.unwrap();
-    assert_eq!(beside(dir.path()), ["one", "opencode.db", "two"]);
+    assert_eq!(beside(dir.path()), ["one", "opencode.db", "tree", "two"]);
     assert_eq!(look(&path).await.databases[0].turns.len(), 2);
     assert_eq!(
         beside(dir.path()),
-        ["one", "opencode.db", "two"],
+        ["one", "opencode.db", "tree", "two"],
         "an unused database gets no -wal"
     );
     let mut bytes = fs_err::read(&path).unwrap();

@@ -14,15 +14,25 @@ pub(super) fn find(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
             || snapshot.opencode().any(|p| snapshot.is_managed(p) && has(p))
     };
     for database in snapshot.databases.iter().filter(|database| !theirs(&database.path)) {
-        if !database.misfiled.is_empty() {
-            let message = format!(
-                "`{}` has sessions under a project of another directory",
-                database.path.display()
-            );
-            let evidence = database.misfiled.iter().map(|(directory, worktree)| {
+        let name = database.path.display();
+        for (rule, filed, message) in [
+            (
+                "RP402",
+                &database.misfiled,
+                format!("`{name}` has sessions under a project of another directory"),
+            ),
+            (
+                "RP403",
+                &database.worktrees,
+                format!("`{name}` has the sessions of several worktrees under one project"),
+            ),
+        ] {
+            let evidence = filed.iter().map(|(directory, worktree)| {
                 Evidence::path(directory).saying(format!("filed under `{}`", worktree.display()))
             });
-            findings.push(Finding::of("RP402", message, evidence.collect()));
+            if !filed.is_empty() {
+                findings.push(Finding::of(rule, message, evidence.collect()));
+            }
         }
         for turn in &database.turns {
             checkouts.entry(&turn.checkout).or_default().push((turn, &database.path));

@@ -263,9 +263,12 @@ fn clones_in_one_project_and_a_full_control_group_are_found() {
         Process { groups: group(89, 100), ..server(12) },
     ]);
     let misfiled = vec![("/src/two".into(), "/src/one".into())];
-    snapshot.databases.push(Database { path: "/d/o.db".into(), misfiled, ..Database::default() });
+    let worktrees = vec![("/src/tree".into(), "/src/one".into())];
+    let path = "/d/o.db".into();
+    snapshot.databases.push(Database { path, misfiled, worktrees, ..Database::default() });
     let report = judge(&snapshot);
-    assert_eq!(ids(&report), ["RP508", "RP402"]);
+    assert_eq!(ids(&report), ["RP508", "RP402", "RP403"]);
+    assert_eq!(report.findings[2].evidence[0].path, Some("/src/tree".into()));
     assert_eq!(pids(&report, "RP508"), [10, 11]);
     assert_eq!(report.findings[1].evidence[0].path, Some("/src/two".into()));
 }
