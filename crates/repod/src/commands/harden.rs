@@ -6,6 +6,10 @@ use crate::output::{self, Rows};
 use repod_harden::{HardenError, Machine, Plan, apply, plan, revert};
 use repod_proto::{ApiError, ErrorCode, exit};
 use serde::Serialize;
+use std::io::IsTerminal;
+
+/// What may make one root, the first that is there.
+const ELEVATE: [&str; 3] = ["sudo", "run0", "pkexec"];
 
 /// The unit for all users. The one in `packaging/` wants its socket beside it; this one stands alone.
 const UNIT: &str = "\
@@ -48,7 +52,7 @@ pub(crate) fn run(args: &HardenArgs) -> Outcome {
     let machine = Machine::at(args.root.as_deref().unwrap_or("/".as_ref()));
     if (args.apply || args.revert) && machine.is_this_one() && !rustix::process::geteuid().is_root()
     {
-        return Err(must_be_root(args));
+        return as_root(args);
     }
     let binary = std::env::current_exe().unwrap_or_else(|_| "repod".into());
     let unit = UNIT.replace("@REPOD@", &binary.display().to_string());
@@ -119,11 +123,33 @@ fn print(report: &Report, args: &HardenArgs) {
     }
 }
 
-fn must_be_root(args: &HardenArgs) -> ApiError {
+/// Through `sudo` or its like: on a terminal, where it is said what will be run, and only after a yes.
+fn as_root(args: &HardenArgs) -> Outcome {
     let flag = if args.apply { "--apply" } else { "--revert" };
     let binary = std::env::current_exe().unwrap_or_else(|_| "repod".into());
-    ApiError::new(ErrorCode::Forbidden, "only root may change the limits of the machine")
-        .hint(format!("sudo {} harden {flag}", binary.display()))
+    let mut rest = vec![binary.display().to_string(), "harden".to_owned(), flag.to_owned()];
+    // Not every one of them says who it was.
+    let user = args.user.clone().or_else(|| std::env::var("USER").ok());
+    if let Some(user) = user.filter(|user| is_user_name(user)) {
+        rest.extend(["--user".to_owned(), user]);
+    }
+    let refused = |tool: &str| {
+        ApiError::new(ErrorCode::Forbidden, "only root may change the limits of the machine")
+            .hint(format!("{tool} {}", rest.join(" ")))
+    };
+    let tool = ELEVATE.into_iter().find(|tool| which::which(tool).is_ok());
+    let is_asked = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    let Some(tool) = tool.filter(|_| is_asked && !args.json) else { return Err(refused("sudo")) };
+    output::note("only root may change the limits of the machine");
+    output::ask(&format!("run `{tool} {}`? [y/N] ", rest.join(" ")));
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    if read.is_err() || !answer.trim().eq_ignore_ascii_case("y") {
+        return Err(refused(tool));
+    }
+    let ended = std::process::Command::new(tool).args(&rest).status();
+    let ended = ended.map_err(|error| refused(tool).detail("cause", error.to_string()))?;
+    Ok(ended.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(exit::FAILURE))
 }
 
 fn failed(error: &HardenError) -> ApiError {
