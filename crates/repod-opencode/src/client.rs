@@ -33,6 +33,9 @@ pub use sessions::{HistoryRow, Request as PendingRequest, SessionInfo};
 const ANSWER_MAX: usize = 16 * 1024 * 1024;
 /// How long a call may take that has no deadline of its own.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
+/// How long what opens a directory may take: its plugins and servers start, and on a busy machine that is
+/// more than 10 s.
+pub const OPEN_LIMIT: Duration = Duration::from_mins(1);
 /// How long ending all instances may take: it waits for tools to die.
 const DISPOSE_LIMIT: Duration = Duration::from_secs(30);
 /// Sessions listed at most. OpenCode lists 100 when not told.

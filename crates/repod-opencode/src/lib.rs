@@ -13,8 +13,9 @@ pub mod v1_18;
 
 pub use binary::{Binary, BinaryError, is_repod, is_supported};
 pub use client::{
-    AgentChoice, ApplyError, BackendClient, Choices, EventBody, Health, HistoryRow, PendingRequest,
-    PermissionReply, ProbeError, ProjectInfo, PromptFile, PromptSpec, SessionInfo, SessionState,
+    AgentChoice, ApplyError, BackendClient, Choices, EventBody, Health, HistoryRow, OPEN_LIMIT,
+    PendingRequest, PermissionReply, ProbeError, ProjectInfo, PromptFile, PromptSpec, SessionInfo,
+    SessionState,
 };
 pub use hold::hold_events;
 pub use sse::SseDecoder;

@@ -1,6 +1,6 @@
 //! The calls a turn is made of: its session, its prompt, its end, and what people answer.
 
-use super::{BackendClient, CALL_LIMIT, ProbeError, SessionInfo, escape, parse};
+use super::{BackendClient, CALL_LIMIT, OPEN_LIMIT, ProbeError, SessionInfo, escape, parse};
 use bytes::Bytes;
 use hyper::Method;
 use serde::Deserialize;
@@ -96,7 +96,7 @@ impl BackendClient {
     /// Makes a session. Without a title it is given one after its first turn.
     ///
     /// # Errors
-    /// When it is refused, or not answered within 10 s.
+    /// When it is refused, or not answered within [`OPEN_LIMIT`].
     pub async fn new_session(
         &self,
         directory: &str,
@@ -104,7 +104,8 @@ impl BackendClient {
     ) -> Result<SessionInfo, ProbeError> {
         let route = format!("/session?directory={}", escape(directory));
         let document = title.map_or_else(|| json!({}), |title| json!({ "title": title }));
-        parse(&self.send(&Method::POST, &route, &document).await?)
+        let document = Bytes::from(document.to_string());
+        parse(&self.call_with(&Method::POST, &route, Some(document), OPEN_LIMIT).await?)
     }
 
     /// Sends a prompt. OpenCode 1.18.33 answers before the turn has begun, and a session that is busy

@@ -1,6 +1,6 @@
 //! Commands and sessions that repod runs in a backend for somebody else.
 
-use super::{BackendClient, CALL_LIMIT, ProbeError, escape, parse};
+use super::{BackendClient, CALL_LIMIT, OPEN_LIMIT, ProbeError, escape, parse};
 use bytes::Bytes;
 use hyper::Method;
 use serde::Deserialize;
@@ -14,7 +14,7 @@ impl BackendClient {
     /// Makes a session in a directory; its id.
     ///
     /// # Errors
-    /// When it is refused, or not answered within 10 s.
+    /// When it is refused, or not answered within [`OPEN_LIMIT`].
     pub async fn create_session(&self, directory: &str, title: &str) -> Result<String, ProbeError> {
         #[derive(Deserialize)]
         struct Made {
@@ -22,7 +22,7 @@ impl BackendClient {
         }
         let route = format!("/session?directory={}", escape(directory));
         let document = Bytes::from(json!({ "title": title }).to_string());
-        let made = self.call_with(&Method::POST, &route, Some(document), CALL_LIMIT).await?;
+        let made = self.call_with(&Method::POST, &route, Some(document), OPEN_LIMIT).await?;
         Ok(parse::<Made>(&made)?.id)
     }
 

@@ -13,7 +13,7 @@ use agent_client_protocol::v1::schema::{
 };
 use repod_client::Client;
 use repod_opencode::v1_18::agent::{ServerView, TranslateOptions, Translator, prompt_id};
-use repod_opencode::{Choices, PromptSpec};
+use repod_opencode::{Choices, OPEN_LIMIT, PromptSpec};
 use repod_proto::agent::{TurnEnd, TurnOutcome};
 use repod_proto::{ApiError, ErrorCode};
 use serde_json::Value;
@@ -60,12 +60,16 @@ impl Session {
     pub(super) async fn known(client: &Client, cwd: &Path, id: &str) -> Result<Self, ApiError> {
         let link = Link::new(client, cwd);
         let live = link.live().await?;
+        let opening = live.backend.project(&text(cwd)?, OPEN_LIMIT).await;
+        opening.map_err(failed)?;
         let known = live.backend.session(id).await.map_err(failed)?;
         let session = Self::open(link, live, known.id, known.directory).await?;
         Ok(session)
     }
 
     async fn open(link: Link, live: Live, id: String, directory: String) -> Result<Self, ApiError> {
+        // Which may be another directory than the editor's.
+        live.backend.project(&directory, OPEN_LIMIT).await.map_err(failed)?;
         let choices = live.backend.choices(&directory).await.map_err(failed)?;
         let model = live.backend.configured_model(&directory).await.map_err(failed)?;
         let first = || {

@@ -5,16 +5,12 @@ use crate::backend::{Asked, RepoHandle, View};
 use crate::coordination::{Coordination, Guarded};
 use crate::fleet::Fleet;
 use crate::repo::Located;
-use repod_opencode::BackendClient;
+use repod_opencode::{BackendClient, OPEN_LIMIT};
 use repod_proto::{ApiError, ErrorCode, Generation};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long OpenCode may take to open a directory: plugins, servers of tools, a large repository.
-const OPEN_LIMIT: Duration = Duration::from_mins(1);
 
 /// The scopes of all directories that agent sessions work in.
 pub(crate) type Instances = Scopes<InstanceBoot>;
