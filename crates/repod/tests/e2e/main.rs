@@ -120,7 +120,10 @@ fn daemon_pid(world: &World) -> u32 {
 fn backends(world: &World) -> Vec<u32> {
     let serving = |cmdline: &str| cmdline.contains(" serve ") && !cmdline.contains("__launch");
     let all = world.processes();
-    // Not what a backend has forked and not yet become something else.
     let leads = |pid: u32| proc::stat(pid).is_some_and(|stat| stat.session == pid);
-    all.iter().filter(|p| serving(&p.cmdline) && leads(p.pid)).map(|p| p.pid).collect()
+    let found = all.iter().filter(|p| serving(&p.cmdline) && leads(p.pid)).map(|p| p.pid);
+    let found: Vec<u32> = found.collect();
+    // Not what a backend has forked, a tool's session even, and is not yet something else.
+    let is_forked = |pid: u32| proc::stat(pid).is_none_or(|stat| found.contains(&stat.ppid));
+    found.iter().copied().filter(|pid| !is_forked(*pid)).collect()
 }
