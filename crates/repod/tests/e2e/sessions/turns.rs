@@ -174,7 +174,7 @@ async fn a_turn_is_in_line_or_not_on_record_however_soon_its_caller_leaves() {
     let body = serde_json::to_string(&turn(&Script::new().text("x"))).unwrap();
     // Nothing can be put on record while they come and leave.
     let locked = crate::history::rows::locked(&database).await;
-    for patience in ["0.001", "0.01", "0.1", "0.5", "1"] {
+    for patience in ["0.001", "0.01", "0.1", "0.5", "3"] {
         let curl = world.command("curl").args(["-sS", "--max-time", patience, "--unix-socket"]);
         let curl = curl.arg(&socket).args(["-H", "content-type: application/json", "-d", &body]);
         let code = curl.arg("http://repod/v1/sessions/work/turns").run().code;
